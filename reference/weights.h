@@ -1,0 +1,111 @@
+// weights.h: the model's weights as named tensors: which ones a config asks for, reading them from safetensors by
+// mmap, making seeded random ones, and writing safetensors. Not how they are used: that is the engines' business.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "reference/config.h"
+#include "reference/tensor.h"
+
+namespace ringbench {
+
+// Weights that are missing, damaged or do not fit the config. Names file, tensor, expected and found.
+struct WeightsError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// How a tensor is filled when there is no checkpoint.
+enum class Init {
+  normal,      // zero mean, standard deviation TensorSpec::scale
+  around_one,  // 1 + normal: norm weights
+};
+
+// One tensor that a config asks for.
+struct TensorSpec {
+  std::string name;
+  std::vector<int64_t> shape;
+  Init init = Init::normal;
+  float scale = 0.f;          // of `init`
+  DType dtype = DType::bf16;  // as published (f32 for expert_bias); memory planning uses it
+
+  int64_t size() const { return element_count(shape); }
+};
+
+// All tensors of the main layers, embeddings and head, in checkpoint order; then those of the MTP layer.
+// The one list that loading, random weights and parameter counts are made from. Names: facts of the public
+// checkpoints (bailing: model.layers.{i}.attention.query_key_value.weight, ...).
+std::vector<TensorSpec> expected_tensors(const ModelConfig& config);
+
+// Parameters of the main model (without MTP).
+struct ParameterCounts {
+  int64_t total = 0;
+  int64_t active = 0;                // what one token uses, embedding and head included
+  int64_t active_non_embedding = 0;  // without word embeddings and lm_head
+};
+ParameterCounts count_parameters(const ModelConfig& config);
+
+// safetensors in one folder or file, opened by mmap: a single file, or shards with an index. Tensors stay where they
+// are on disk until somebody reads them.
+class SafeTensors {
+ public:
+  // `path`: a .safetensors file, or a folder with model.safetensors or model.safetensors.index.json.
+  // Every header is checked: lengths, offsets, overlaps, gaps, duplicate names, unknown types, absent shards.
+  static SafeTensors open(const std::filesystem::path& path);
+
+  bool contains(const std::string& name) const { return tensors_.contains(name); }
+  const HostTensorView& at(const std::string& name) const;  // throws WeightsError naming the tensor
+  const std::map<std::string, HostTensorView>& tensors() const { return tensors_; }
+
+ private:
+  struct Mapping;
+  std::vector<std::shared_ptr<const Mapping>> files_;
+  std::map<std::string, HostTensorView> tensors_;
+};
+
+// Writes one .safetensors file (through a temporary name, so that a full disk leaves nothing half done).
+void write_safetensors(const std::filesystem::path& path,
+                       const std::vector<std::pair<std::string, HostTensorView>>& tensors,
+                       const std::map<std::string, std::string>& metadata = {});
+
+// Finds a checkpoint folder: `name` itself if it is a folder, else "org/repo" in the local Hugging Face cache
+// (HF_HUB_CACHE, HF_HOME/hub, ~/.cache/huggingface/hub: models--org--repo/snapshots/<refs/main>).
+// Returns an empty path if there is none.
+std::filesystem::path find_checkpoint(const std::string& name);
+
+enum class Dummy { scaled, zero };
+
+// The weights of one model: a checkpoint, or random ones made on demand.
+class Weights {
+ public:
+  // Checks names, shapes and types against the config; throws WeightsError naming the first tensor that does not fit.
+  // GPT-OSS experts may be stored as MXFP4 blocks and scales.
+  static Weights load(const ModelConfig& config, const std::filesystem::path& checkpoint);
+  // Random weights from `seed`: bit-identical on every machine and thread count, each value exactly a bf16 (f32 for
+  // expert_bias). A value depends on the seed, the tensor's name and the element's index alone.
+  static Weights random(const ModelConfig& config, uint64_t seed, Dummy mode = Dummy::scaled);
+
+  // Fills `out` with the tensor's elements, widened or rounded to Real (double or float). Safe to call from several
+  // threads. `out` holds exactly as many elements as the tensor.
+  template <class Real> void read(const std::string& name, std::span<Real> out) const;
+  bool contains(const std::string& name) const;
+
+  const std::string& label() const { return label_; }              // "dummy:scaled", "dummy:zero", or the folder's name
+  const std::string& fingerprint() const { return fingerprint_; }  // 16 hex digits: of the headers and sampled bytes
+
+ private:
+  Weights() = default;
+  std::map<std::string, TensorSpec> specs_;
+  std::shared_ptr<const SafeTensors> stored_;  // null: random
+  uint64_t seed_ = 0;
+  Dummy mode_ = Dummy::scaled;
+  std::string label_, fingerprint_;
+};
+
+}  // namespace ringbench
