@@ -2,9 +2,13 @@
 // own rounding points) and for ablations (which of them moves the output, and how far).
 #pragma once
 
-#include <string_view>
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <span>
 
-#include "reference/tensor.h"
+#include "reference/bf16.h"
 
 namespace ringbench {
 
@@ -25,5 +29,36 @@ struct Precision {
 
   bool operator==(const Precision&) const = default;
 };
+
+// The nearest value of fp8 e4m3 (3 bits of mantissa, largest 448), ties to even; `x` beyond 448 becomes 448.
+inline double nearest_e4m3(double x) {
+  if (x == 0 || !std::isfinite(x)) return x;
+  const int exponent = std::max(std::ilogb(x), -6);  // below 2^-6 the spacing stays that of the smallest normals
+  const double spacing = std::ldexp(1.0, exponent - 3);
+  return std::clamp(std::nearbyint(x / spacing) * spacing, -448.0, 448.0);
+}
+
+// Rounds every value; fp8 with one scale (largest magnitude / 448) for each run of `row` values, as fp8 kernels do.
+template <class Real> void round_to(Rounding rounding, std::span<Real> values, size_t row) {
+  switch (rounding) {
+    case Rounding::none: return;
+    case Rounding::f32:
+      for (Real& x : values) x = static_cast<Real>(static_cast<float>(x));
+      return;
+    case Rounding::bf16:
+      for (Real& x : values) x = static_cast<Real>(static_cast<float>(bf16(static_cast<float>(x))));
+      return;
+    case Rounding::fp8_e4m3:
+      for (size_t begin = 0; begin < values.size(); begin += row) {
+        const std::span<Real> part = values.subspan(begin, std::min(row, values.size() - begin));
+        Real largest = 0;
+        for (const Real x : part) largest = std::max(largest, std::abs(x));
+        if (!(largest > 0)) continue;
+        const double scale = static_cast<double>(largest) / 448.0;
+        for (Real& x : part) x = static_cast<Real>(nearest_e4m3(static_cast<double>(x) / scale) * scale);
+      }
+      return;
+  }
+}
 
 }  // namespace ringbench

@@ -130,8 +130,8 @@ struct HostTensorView {
   const std::byte* data = nullptr;
 
   HostTensorView() = default;
-  HostTensorView(DType dtype, std::vector<int64_t> shape, const void* data)
-      : dtype(dtype), shape(std::move(shape)), data(static_cast<const std::byte*>(data)) {}
+  HostTensorView(DType type, std::vector<int64_t> sizes, const void* elements)
+      : dtype(type), shape(std::move(sizes)), data(static_cast<const std::byte*>(elements)) {}
   HostTensorView(const HostTensor& t) : dtype(t.dtype()), shape(t.shape()), data(t.raw()) {}  // NOLINT: a view of it
   int64_t size() const { return element_count(shape); }
   int64_t bytes() const { return size() * size_of(dtype); }
