@@ -154,6 +154,10 @@ struct ModelConfig {
   std::string sha() const;
 };
 
+// The published rule: layer i is softmax where (i + 1) % layer_group_size == 0, and so are left-over layers that make
+// no whole group; the others are linear. A group size of 1 makes every layer softmax.
+std::vector<LayerType> grouped_layer_types(int num_hidden_layers, int layer_group_size);
+
 std::string_view name_of(LayerType type);
 std::string_view name_of(SlopeLayerOffset offset);  // "0", "1", "mlx"
 SlopeLayerOffset parse_slope_layer_offset(std::string_view text);
