@@ -13,17 +13,17 @@
 namespace ringbench {
 namespace {
 
-// Bytes of one sequence's softmax caches and linear states.
-Memory sequence_memory(const ModelConfig& config, const EngineOptions& options) {
+// Bytes of one sequence's linear states, and of its softmax caches for `tokens` positions.
+Memory sequence_memory(const ModelConfig& config, const EngineOptions& options, int64_t tokens) {
   const int64_t size = size_of(options.dtype), d = config.head_dim;
   Memory memory;
   for (const LayerType type : config.layer_types) {
     if (type == LayerType::linear_attention)
       memory.state += config.num_attention_heads * d * d * size;
     else
-      memory.kv += 2 * options.max_tokens * config.num_key_value_heads * d * size;
+      memory.kv += 2 * tokens * config.num_key_value_heads * d * size;
   }
-  if (options.mtp) memory.kv += 2 * options.max_tokens * config.num_key_value_heads * d * size;
+  if (options.mtp) memory.kv += 2 * tokens * config.num_key_value_heads * d * size;
   return memory;
 }
 
@@ -221,7 +221,9 @@ template <class Real> class ReferenceEngine final : public Engine {
 
   Report report() override {
     Report report;
-    report.memory = memory_;
+    report.memory = memory_;  // weights, states and workspace as planned; caches as far as they are filled
+    report.memory.kv = 0;
+    for (const Sequence<Real>& seq : sequences_) report.memory.kv += sequence_memory(config_, options_, seq.reached).kv;
     report.expert_tokens = model_.take_expert_tokens();
     return report;
   }
@@ -294,7 +296,7 @@ template <class Real> class ReferenceEngine final : public Engine {
 }  // namespace
 
 Memory plan_reference_memory(const ModelConfig& config, const EngineOptions& options) {
-  const Memory one = sequence_memory(config, options);
+  const Memory one = sequence_memory(config, options, options.max_tokens);
   const int64_t size = size_of(options.dtype);
   Memory memory{.weights = 0, .kv = one.kv * options.slots, .state = one.state * options.slots, .workspace = 0};
   memory.weights = count_parameters(config).total * size;
