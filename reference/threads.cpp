@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <set>
 #include <string>
@@ -15,7 +16,7 @@
 namespace ringbench {
 
 int physical_cores() {
-  static const int cores = [] {
+  static const int usable = [] {
     cpu_set_t allowed;
     CPU_ZERO(&allowed);
     if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return 1;
@@ -26,9 +27,13 @@ int physical_cores() {
       std::string list;
       siblings.insert(std::getline(file, list) ? list : "cpu" + std::to_string(cpu));
     }
-    return std::max(1, static_cast<int>(siblings.size()));
+    // A container may own less time than it has cores: "QUOTA PERIOD" in microseconds, or "max PERIOD".
+    double quota = 0, period = 0, cores = static_cast<double>(siblings.size());
+    if (std::ifstream("/sys/fs/cgroup/cpu.max") >> quota >> period && period > 0)
+      cores = std::min(cores, std::ceil(quota / period));
+    return std::max(1, static_cast<int>(cores));
   }();
-  return cores;
+  return usable;
 }
 
 void set_threads([[maybe_unused]] int threads) {

@@ -3,7 +3,7 @@
 
 namespace ringbench {
 
-// Cores this process may run on, counting hyper-threads of one core once.
+// Cores this process may run on, counting hyper-threads of one core once, and not more than its cgroup has time for.
 int physical_cores();
 
 // For the calling thread's parallel loops from now on; 0: physical_cores().

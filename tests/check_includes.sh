@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Who may include whom: reference <- cuda <- harness <- main, reference <- evals <- harness; nothing includes tests.
+# And which libraries are seen where. Then every rule is broken once, in a small tree of its own, and must be noticed.
+set -uo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+border='config|bf16|tensor|weights|state|precision|engine'  # the headers of reference/ that other folders are made for
+
+# includes FILES-REGEX HEADERS-REGEX: the include lines of matching headers in matching files, "file:line:#include ...".
+includes() {
+  local files
+  mapfile -t files < <(find reference cuda harness evals -type f 2>/dev/null | grep -E "^($1)$")
+  [[ ${#files[@]} == 0 ]] || grep -nHE "^[[:space:]]*#[[:space:]]*include[[:space:]]*[<\"]($2)" "${files[@]}"
+}
+forbid() {  # forbid FILES-REGEX HEADERS-REGEX RULE [LINES-REGEX]: but for lines that match the last
+  includes "$1" "$2" | grep -vE "${4:-^$}" | sed "s|\$|   <- $3|"
+}
+violations() (
+  cd "$1" || exit
+  forbid 'reference/.*' '(cuda|harness|evals|tests)/' "reference/ knows none of the others"
+  forbid 'cuda/.*' '(harness|evals|tests)/' "cuda/ knows reference/ only"
+  forbid 'cuda/.*' reference/ "cuda/ shares types, no equations" "\"reference/($border)\.h\""
+  forbid 'evals/.*' '(cuda|harness|tests)/' "evals/ knows reference/ only"
+  forbid 'evals/.*' 'reference/' "evals/ knows engine.h and config.h" '"reference/(engine|config)\.h"'
+  forbid 'harness/.*' 'tests/' "nothing includes tests/"
+  forbid '(cuda|evals|harness)/.*' 'Eigen/|unsupported/Eigen' "Eigen stays in reference/" '^harness/bench_[a-z_]+\.cpp:'
+  forbid '.*\.(h|cuh|in)' 'nlohmann/' "nlohmann/json only in .cpp files"
+  forbid '.*' 'CLI/' "CLI11 only in harness/main.cpp" '^harness/main\.cpp:'
+  forbid '.*' 'benchmark/' "Google Benchmark only in harness/bench_*.cpp" '^harness/bench_[a-z_]+\.cpp:'
+  forbid '.*' 'cublas' "cuBLAS only in cuda/gemm_cublas.cpp" '^cuda/gemm_cublas\.cpp:'
+  # Through other headers too. -MG: a header that is not found is listed by the name it was asked for.
+  for header in $(find reference -type f | grep -E "^reference/($border|random|sha256)\.h$"); do
+    c++ -std=c++20 -I. -M -MG -x c++ "$header" | grep -q Eigen/ && echo "$header   <- reaches Eigen; cuda/ includes it"
+  done
+)
+
+failures=0
+found=$(violations "$root")
+[[ -z $found ]] || { echo "$found" && failures=1; }
+
+plant() {  # plant FILE INCLUDE
+  rm -rf "$work/tree" && mkdir -p "$work/tree/$(dirname "$1")" "$work/tree/reference"
+  printf '#pragma once\n' >"$work/tree/reference/config.h"
+  printf '#include <Eigen/Core>\n' >"$work/tree/reference/norm.h"
+  printf '#include %s\n' "$2" >>"$work/tree/$1"
+}
+must_notice() {
+  plant "$@"
+  [[ -n $(violations "$work/tree") ]] || { echo "not noticed: $1 with #include $2" && failures=1; }
+}
+must_allow() {
+  plant "$@"
+  found=$(violations "$work/tree")
+  [[ -z $found ]] || { echo "wrongly refused: $found" && failures=1; }
+}
+must_notice reference/norm.h '"cuda/gpu.h"'
+must_notice reference/model.cpp '"harness/plan.h"'
+must_notice cuda/norm.cu '"reference/norm.h"'
+must_notice cuda/norm.cu '"harness/plan.h"'
+must_notice cuda/norm.cu '<Eigen/Core>'
+must_notice evals/grade.cpp '"reference/weights.h"'
+must_notice evals/grade.cpp '"cuda/cuda_engine.h"'
+must_notice harness/plan.cpp '"tests/catch.h"'
+must_notice harness/plan.cpp '<Eigen/Dense>'
+must_notice reference/json.h '<nlohmann/json.hpp>'
+must_notice harness/plan.cpp '<CLI/CLI.hpp>'
+must_notice harness/measure.cpp '<benchmark/benchmark.h>'
+must_notice cuda/gemm.cpp '<cublas_v2.h>'
+must_notice reference/config.h '"reference/norm.h"'
+must_allow reference/norm.h '"reference/config.h"'
+must_allow cuda/norm.cu '"reference/bf16.h"'
+must_allow evals/grade.cpp '"reference/config.h"'
+must_allow harness/plan.cpp '<nlohmann/json.hpp>'
+must_allow harness/main.cpp '<CLI/CLI.hpp>'
+must_allow harness/bench_kernels.cpp '<benchmark/benchmark.h>'
+must_allow cuda/gemm_cublas.cpp '<cublas_v2.h>'
+
+[[ $failures == 0 ]] && echo "includes follow the rules"
+exit $failures
