@@ -1,0 +1,157 @@
+// measure.cpp: see measure.h. Medians and order statistics only: times have long tails on one side, so means and
+// normal intervals would describe neither the typical run nor its uncertainty.
+#include "harness/measure.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <climits>
+#include <cmath>
+#include <cstring>
+#include <ctime>
+#include <numeric>
+#include <stdexcept>
+
+namespace ringbench {
+
+double Clock::wall_s() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double Clock::cpu_s() {
+  timespec t{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+std::optional<std::pair<int64_t, int64_t>> median_interval_ranks(int64_t n) {
+  const auto size = static_cast<double>(n);
+  const auto probability = [size](int64_t k) {  // of k in Binomial(n, 1/2); by logarithms, 2^-n underflows at 1075
+    const auto x = static_cast<double>(k);
+    return std::exp(std::lgamma(size + 1) - std::lgamma(x + 1) - std::lgamma(size - x + 1) - size * std::log(2.0));
+  };
+  int64_t low = 0;
+  for (double tail = probability(0); 2 * tail <= 0.05 && 2 * low < n; tail += probability(low)) ++low;
+  if (low == 0) return std::nullopt;
+  return std::pair{low, n + 1 - low};
+}
+
+namespace {
+
+double quantile_of_sorted(const std::vector<double>& sorted, double q) {
+  const double position = q * static_cast<double>(sorted.size() - 1);
+  const auto below = static_cast<size_t>(position);
+  if (below + 1 >= sorted.size()) return sorted.back();
+  return std::lerp(sorted[below], sorted[below + 1], position - static_cast<double>(below));
+}
+
+// Indices whose modified z score, 0.6745 |x - median| / MAD, is above 3.5 (Iglewicz and Hoaglin 1993).
+std::vector<size_t> find_outliers(std::span<const double> samples, double median) {
+  std::vector<double> deviations;
+  for (const double x : samples) deviations.push_back(std::abs(x - median));
+  const double mad = quantile(deviations, 0.5);
+  std::vector<size_t> outliers;
+  for (size_t i = 0; i < samples.size(); ++i)
+    if (0.6745 * std::abs(samples[i] - median) > 3.5 * mad && mad > 0) outliers.push_back(i);
+  return outliers;
+}
+
+}  // namespace
+
+double quantile(std::vector<double> samples, double q) {
+  if (samples.empty()) throw std::invalid_argument("quantile: no samples");
+  std::sort(samples.begin(), samples.end());
+  return quantile_of_sorted(samples, q);
+}
+
+std::optional<double> Summary::relative_half_width() const {
+  if (!ci95_low || !ci95_high || median == 0) return std::nullopt;
+  return (*ci95_high - *ci95_low) / 2 / std::abs(median);
+}
+
+Summary summarize(std::span<const double> samples) {
+  if (samples.empty()) throw std::invalid_argument("summarize: no samples");
+  if (!std::all_of(samples.begin(), samples.end(), [](double x) { return std::isfinite(x); }))
+    throw std::invalid_argument("summarize: a sample is not finite");
+  std::vector<double> sorted(samples.begin(), samples.end());
+  std::sort(sorted.begin(), sorted.end());
+
+  Summary s;
+  s.n = static_cast<int64_t>(sorted.size());
+  s.median = quantile_of_sorted(sorted, 0.5);
+  s.min = sorted.front();
+  s.max = sorted.back();
+  if (const auto ranks = median_interval_ranks(s.n)) {
+    s.ci95_low = sorted[static_cast<size_t>(ranks->first - 1)];
+    s.ci95_high = sorted[static_cast<size_t>(ranks->second - 1)];
+  }
+  if (s.n >= 10) s.p90 = quantile_of_sorted(sorted, 0.90);
+  if (s.n >= 100) s.p99 = quantile_of_sorted(sorted, 0.99);
+  s.outliers = find_outliers(samples, s.median);
+  s.slow_first = !s.outliers.empty() && s.outliers.front() == 0 && samples[0] == s.max;
+  return s;
+}
+
+std::string_view StopRule::reason_to_stop(std::span<const double> samples, double elapsed_s) const {
+  const auto n = static_cast<int64_t>(samples.size());
+  if (reps) return n >= *reps ? "fixed" : "";
+  if (n == 0) return "";
+  if (n >= min_reps && summarize(samples).relative_half_width().value_or(ci + 1) <= ci) return "ci";
+  const double one_more = elapsed_s / static_cast<double>(n);
+  if (n >= max_reps || elapsed_s + one_more > budget_s) return "budget";
+  return "";
+}
+
+Repetitions repeat(const StopRule& rule, Clock& clock, const std::function<double(int64_t)>& once) {
+  Repetitions r;
+  const double start = clock.wall_s();
+  while (r.stop.empty() && !(interrupted() && !r.samples.empty())) {
+    const double wall = clock.wall_s(), cpu = clock.cpu_s();
+    r.samples.push_back(once(static_cast<int64_t>(r.samples.size())));
+    r.wall_s.push_back(clock.wall_s() - wall);
+    r.cpu_s.push_back(clock.cpu_s() - cpu);
+    r.stop = rule.reason_to_stop(r.samples, clock.wall_s() - start);
+  }
+  return r;
+}
+
+// --- Signals ---
+
+namespace {
+
+std::atomic<int> received_signal{0};
+char doomed_file[PATH_MAX] = "";  // a plain array: the handler may not touch the heap
+
+extern "C" void on_signal(int signal_number) {
+  int none = 0;
+  if (received_signal.compare_exchange_strong(none, signal_number)) return;
+  if (doomed_file[0] != '\0') unlink(doomed_file);
+  _exit(128 + signal_number);
+}
+
+}  // namespace
+
+void install_signal_handlers() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+void remove_when_killed(const std::string& path) {
+  doomed_file[0] = '\0';
+  if (path.size() >= sizeof doomed_file || path.empty()) return;
+  std::memcpy(doomed_file + 1, path.c_str() + 1, path.size());
+  doomed_file[0] = path[0];  // last, so that a signal in between finds no half a name
+}
+
+bool interrupted() { return received_signal.load() != 0; }
+int interrupting_signal() { return received_signal.load(); }
+
+}  // namespace ringbench

@@ -1,0 +1,488 @@
+// plan.cpp: see plan.h. Models by name, then the grid: axes, groups of axes that advance together, conditions, ids.
+#include "harness/plan.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <locale>
+#include <set>
+#include <sstream>
+#include <system_error>
+
+#include "reference/sha256.h"
+
+namespace ringbench {
+
+namespace fs = std::filesystem;
+
+std::string_view name_of(Command command) {
+  switch (command) {
+    case Command::throughput: return "throughput";
+    case Command::prefill: return "prefill";
+    case Command::decode: return "decode";
+    case Command::e2e: return "e2e";
+  }
+  return "?";
+}
+
+// --- What this build can do ---
+
+void check_engines(const std::vector<std::string>& engines) {
+  for (const std::string& engine : engines) {
+    if (engine == "reference") continue;
+    if (engine == "cuda" || engine.starts_with("cuda:"))
+      throw Failure(ExitCode::environment, "no CUDA device (this build has no CUDA engine). Use --engine reference.");
+    if (engine == "emulated")
+      throw Failure(ExitCode::environment,
+                    "engine 'emulated' checks the CUDA kernels on a CPU and records no speeds. Use --engine reference "
+                    "or cuda.");
+    throw UsageError("--engine: '" + engine + "' is not an engine of this build. Use reference.");
+  }
+}
+
+DType parse_reference_dtype(std::string_view text) {
+  if (text == "f32") return DType::f32;
+  if (text == "f64") return DType::f64;
+  throw Failure(ExitCode::environment, "--dtype " + std::string(text) +
+                                           ": engine 'reference' computes in f32 and f64. Use --dtype f32 or f64.");
+}
+
+void check_parity(const Plan& plan) {
+  if (plan.parity == ParityMode::require)
+    throw Failure(ExitCode::parity,
+                  "--parity require: there is no certificate for engine 'reference', which is what other engines are "
+                  "compared with. Use --parity off or quick.");
+}
+
+void set_command_defaults(Plan& plan, Command command, bool total_budget_given) {
+  const bool both = command == Command::throughput;  // its question is how much faster than the softmax twin
+  if (plan.hybrid.empty())
+    plan.hybrid = both ? std::vector<std::string>{"model", "softmax"} : std::vector<std::string>{"model"};
+  if (both && !total_budget_given) plan.total_budget_s = 150;  // about as long as a person waits for a first answer
+  if (plan.full) {
+    plan.estimate = EstimateMode::never;
+    plan.time_budget_s = std::numeric_limits<double>::infinity();
+    plan.total_budget_s.reset();
+  }
+}
+
+// --- Models ---
+
+fs::path configs_folder() {
+  std::vector<fs::path> candidates;
+  if (const char* folder = std::getenv("RINGBENCH_CONFIGS"); folder != nullptr && *folder != '\0') {
+    candidates = {folder};
+  } else {
+    std::error_code no_proc;
+    const fs::path program = fs::read_symlink("/proc/self/exe", no_proc);
+    candidates = {program.parent_path().parent_path() / "share/ringbench/configs", RINGBENCH_SOURCE_CONFIG_DIR};
+  }
+  for (const fs::path& folder : candidates)
+    if (fs::is_directory(folder / "models")) return folder;
+  throw UsageError("no folder of configs: looked for models/ in " + candidates.front().string() +
+                   ". Set RINGBENCH_CONFIGS to the folder configs of the source tree.");
+}
+
+std::vector<std::string> preset_names() {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(configs_folder() / "models"))
+    if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+namespace {
+
+// A checkpoint named on the command line; throws if there is none.
+fs::path checkpoint_named(const std::string& name, std::string_view flag) {
+  const fs::path folder = find_checkpoint(name);
+  if (folder.empty())
+    throw UsageError(std::string(flag) + ": '" + name +
+                     "' is neither a folder nor a repository in the local Hugging Face cache.");
+  return folder;
+}
+
+ModelConfig load_config_of(const fs::path& checkpoint) {
+  if (!fs::is_regular_file(checkpoint / "config.json"))
+    throw UsageError((checkpoint / "config.json").string() + ": no such file. A checkpoint folder needs one.");
+  return ModelConfig::load(checkpoint / "config.json");
+}
+
+}  // namespace
+
+Model resolve_model(const std::string& model, const std::string& config_file, const std::string& weights) {
+  Model resolved;
+  if (!weights.empty()) resolved.checkpoint = checkpoint_named(weights, "--weights");
+  if (!config_file.empty()) {
+    if (!fs::is_regular_file(config_file)) throw UsageError("--config: '" + config_file + "' is no file.");
+    resolved.config = ModelConfig::load(config_file);
+    return resolved;
+  }
+  if (model == "auto" && !weights.empty()) {
+    resolved.config = load_config_of(resolved.checkpoint);
+    return resolved;
+  }
+  const std::string name = model == "auto" ? "ring-nano-linear" : model;  // the CPU's share of `auto`
+  const bool may_be_preset = name.find('/') == std::string::npos && name != "." && name != "..";
+  if (const fs::path preset = configs_folder() / "models" / (name + ".json"); may_be_preset && fs::exists(preset)) {
+    resolved.config = ModelConfig::load(preset);
+    return resolved;
+  }
+  const fs::path folder = find_checkpoint(name);
+  if (folder.empty()) {
+    const std::vector<std::string> presets = preset_names();
+    const std::string near = nearest_word(name, presets);
+    throw UsageError("unknown model '" + name + "'." + (near.empty() ? "" : " Did you mean " + near + "?"),
+                     "presets: " + join(presets, ", ") + "; or give --config FILE, or a checkpoint folder as --model");
+  }
+  if (resolved.checkpoint.empty()) resolved.checkpoint = folder;
+  resolved.config = load_config_of(folder);
+  return resolved;
+}
+
+namespace {
+
+struct YarnFlag {
+  enum class Kind { automatic, off, given } kind = Kind::automatic;
+  double factor = 1;
+  int64_t original = 0;  // 0: the model's own window
+};
+
+YarnFlag parse_yarn(const std::string& text) {
+  if (text == "auto") return {};
+  if (text == "off") return {YarnFlag::Kind::off, 1, 0};
+  YarnFlag yarn = {YarnFlag::Kind::given, 0, 0};
+  const size_t colon = std::min(text.find(':'), text.size());
+  const auto [end, error] = std::from_chars(text.data(), text.data() + colon, yarn.factor);
+  if (error != std::errc() || end != text.data() + colon || !(yarn.factor >= 1) || !std::isfinite(yarn.factor))
+    throw UsageError("--yarn: '" + text + "' is not a setting. Use auto, off, or FACTOR[:ORIGINAL] such as 4:32k.");
+  if (colon < text.size()) yarn.original = parse_tokens(std::string_view(text).substr(colon + 1), "--yarn", 1);
+  return yarn;
+}
+
+std::string number_text(double value) {
+  std::ostringstream text;
+  text.imbue(std::locale::classic());
+  text << value;
+  return text.str();
+}
+
+}  // namespace
+
+void apply_yarn(ModelConfig& config, const std::string& yarn, int64_t ctx, std::vector<std::string>& warnings) {
+  const YarnFlag flag = parse_yarn(yarn);
+  if (flag.kind == YarnFlag::Kind::off) {
+    config.rope_scaling.reset();
+  } else if (flag.kind == YarnFlag::Kind::given) {
+    int64_t original = flag.original;
+    if (original == 0)
+      original =
+          config.rope_scaling ? config.rope_scaling->original_max_position_embeddings : config.max_position_embeddings;
+    if (flag.factor > 1)
+      config.rope_scaling = RopeScaling::yarn(flag.factor, original);
+    else
+      config.rope_scaling.reset();
+  } else if (config.rope_scaling) {
+    const RopeScaling& own = *config.rope_scaling;
+    const auto max = static_cast<double>(config.max_position_embeddings);
+    const double implied = max / static_cast<double>(own.original_max_position_embeddings);
+    if (implied > 1 && std::abs(implied - own.factor) > 1e-6 * own.factor)
+      warnings.push_back("W-YARN: the config's factor is " + number_text(own.factor) + ", but its windows say " +
+                         number_text(implied) + "; the factor is taken as given.");
+  } else if (ctx > config.max_position_embeddings && config.card_yarn) {
+    config.rope_scaling = config.card_yarn;
+  }
+}
+
+// --- Layouts ---
+
+namespace {
+
+HybridRatio parse_hybrid(const std::string& text) {
+  try {
+    return HybridRatio::parse(text);
+  } catch (const ConfigError&) {
+    throw UsageError("--hybrid: write M:1 (M linear layers per softmax layer), 'softmax', 'linear' or 'model'.");
+  }
+}
+
+// "--hybrid 4:1 needs a multiple of 5 layers; ring-lite-linear has 28. Try --layers 25 or 30, or --hybrid 6:1."
+std::string does_not_divide(const ModelConfig& config, int linear_per_softmax) {
+  const int group = linear_per_softmax + 1, layers = config.num_hidden_layers;
+  const int below = layers / group * group;
+  std::string depths = (below > 0 ? std::to_string(below) + " or " : "") + std::to_string(below + group);
+  // The model's own ratio if it has one, else the nearest that divides this depth.
+  std::string ratio = config.hybrid_label();
+  if (ratio.find(':') == std::string::npos) {
+    int nearest = layers - 1;
+    for (int m = 1; m < layers; ++m)
+      if (layers % (m + 1) == 0 && std::abs(m - linear_per_softmax) < std::abs(nearest - linear_per_softmax))
+        nearest = m;
+    ratio = nearest > 0 ? std::to_string(nearest) + ":1" : "softmax";
+  }
+  return "--hybrid " + std::to_string(linear_per_softmax) + ":1 needs a multiple of " + std::to_string(group) +
+         " layers; " + config.name + " has " + std::to_string(layers) + ". Try --layers " + depths + ", or --hybrid " +
+         ratio + ".";
+}
+
+}  // namespace
+
+ModelConfig with_layout(const ModelConfig& model, std::optional<int64_t> layers, const std::string& hybrid) {
+  ModelConfig config = layers ? model.with_layers(static_cast<int>(*layers)) : model;
+  const HybridRatio ratio = parse_hybrid(hybrid);
+  if (ratio.kind == HybridRatio::Kind::model) return config;
+  if (ratio.kind == HybridRatio::Kind::ratio && config.num_hidden_layers % (ratio.linear_per_softmax + 1) != 0)
+    throw UsageError(does_not_divide(config, ratio.linear_per_softmax));
+  try {
+    return config.with_hybrid_ratio(ratio);
+  } catch (const ConfigError& e) {
+    throw UsageError("--hybrid " + hybrid + ": " + e.what());
+  }
+}
+
+std::string too_little_memory(const Memory& needed, int64_t available_bytes) {
+  char text[200];
+  const auto gib = [](int64_t bytes) { return static_cast<double>(bytes) / 0x1p30; };
+  std::snprintf(text, sizeof text,
+                "needs %.1f GiB (weights %.1f, KV %.1f, state %.1f, workspace %.1f), device has %.1f free.",
+                gib(needed.total()), gib(needed.weights), gib(needed.kv), gib(needed.state), gib(needed.workspace),
+                gib(available_bytes));
+  return text;
+}
+
+// --- The grid ---
+
+namespace {
+
+// One axis or several that advance together; index i picks the i-th value of each.
+struct Dimension {
+  std::vector<std::string> axes;
+  size_t size = 1;
+};
+
+// Which value of each axis a point takes.
+using Indices = std::map<std::string, size_t>;
+
+std::vector<std::string> phases_of(Command command) {
+  if (command == Command::throughput) return {"prefill", "decode"};
+  return {std::string(name_of(command))};
+}
+
+// Outermost first: a table reads best if what is compared, the ratio, varies fastest.
+std::vector<Dimension> dimensions_of(const Plan& plan, Command command) {
+  std::vector<Dimension> dimensions = {{{"engine"}, plan.engine.size()},
+                                       {{"layers"}, std::max<size_t>(1, plan.layers.size())},
+                                       {{"yarn"}, plan.yarn.size()},
+                                       {{"batch"}, plan.batch.size()},
+                                       {{"ctx"}, plan.ctx.size()},
+                                       {{"gen"}, plan.gen.size()},
+                                       {{"phase"}, phases_of(command).size()},
+                                       {{"hybrid"}, plan.hybrid.size()}};
+  const std::vector<std::string> zippable = {"layers", "yarn", "batch", "ctx", "gen", "hybrid"};
+  for (const std::string& group : plan.zip) {
+    const std::vector<std::string> axes = split_list({group}, "--zip");
+    if (axes.size() < 2)
+      throw UsageError("--zip: '" + group + "' names one axis. Name two or more, such as ctx,batch.");
+    Dimension* zipped = nullptr;
+    for (const std::string& axis : axes) {
+      const auto found = std::find_if(dimensions.begin(), dimensions.end(),
+                                      [&](const Dimension& d) { return d.axes == std::vector<std::string>{axis}; });
+      if (std::find(zippable.begin(), zippable.end(), axis) == zippable.end() || found == dimensions.end())
+        throw UsageError("--zip: '" + axis + "' is not an axis, or was named before. Axes: " + join(zippable, ", ") +
+                         ".");
+      if (zipped == nullptr) {
+        zipped = &*found;
+        continue;
+      }
+      if (found->size != zipped->size)
+        throw UsageError("--zip: " + zipped->axes.front() + " has length " + std::to_string(zipped->size) + ", " +
+                         axis + " has length " + std::to_string(found->size) +
+                         ". Lists that are zipped need the same length.");
+      found->size = 0;  // taken over; removed below, so that `zipped` stays valid
+      found->axes.clear();
+      zipped->axes.push_back(axis);
+    }
+    std::erase_if(dimensions, [](const Dimension& d) { return d.axes.empty(); });
+  }
+  return dimensions;
+}
+
+bool meets_conditions(const Plan& plan, const Point& point) {
+  const auto value_of = [&](std::string_view name) -> int64_t {
+    if (name == "ctx") return point.ctx;
+    if (name == "gen") return point.gen;
+    if (name == "batch") return point.batch;
+    if (name == "layers") return point.config.num_hidden_layers;
+    throw UsageError("--where: '" + std::string(name) + "' is unknown. Use ctx, gen, batch and layers.");
+  };
+  return std::all_of(plan.where.begin(), plan.where.end(), [&](const std::string& w) { return holds(w, value_of); });
+}
+
+// What was asked for, as text: the same for every engine, dtype, chunk, thread count, build and machine.
+std::string point_id(const Plan& plan, const Point& point) {
+  std::ostringstream text;
+  text.imbue(std::locale::classic());
+  text.precision(17);
+  text << "config=" << point.config.sha() << "\nhybrid=" << point.hybrid
+       << "\nlayers=" << point.config.num_hidden_layers << "\nphase=" << point.phase << "\nctx=" << point.ctx
+       << "\ngen=" << point.gen << "\nbatch=" << point.batch << "\nrequests=" << point.requests
+       << "\nyarn=" << point.yarn_factor << ":" << point.yarn_original
+       << "\nrouting=" << (plan.routing == Routing::uniform ? "uniform" : "measured") << "\nseed=" << plan.seed
+       << "\ntask=\n";
+  return sha256_hex(text.str()).substr(0, 16);
+}
+
+// Which weights fit a layout: the checkpoint's own, the twin's, or random ones, which is said.
+void choose_weights(const Plan& plan, const Model& model, Point& point) {
+  if (model.checkpoint.empty()) return;
+  if (point.config.layer_types == model.config.layer_types) {
+    point.checkpoint = model.checkpoint;
+  } else if (point.hybrid == "softmax" && !plan.twin_weights.empty() &&
+             point.config.num_hidden_layers == model.config.num_hidden_layers) {
+    point.checkpoint = checkpoint_named(plan.twin_weights, "--twin-weights");
+  } else {
+    point.warnings.push_back(
+        "W-WEIGHTS: random weights, the checkpoint has another layout" +
+        std::string(point.hybrid == "softmax" ? " (--twin-weights DIR gives the twin its own)." : "."));
+  }
+}
+
+void check_window(Point& point, int64_t length) {
+  const int64_t window = point.config.trained_window();
+  if (length <= window) return;
+  point.beyond_window = true;
+  const auto& yarn = point.config.rope_scaling;
+  point.warnings.push_back(
+      "W-WINDOW: ctx " + std::to_string(length) + " is beyond the trained window " + std::to_string(window) + " (" +
+      (yarn ? "YaRN " + number_text(yarn->factor) + "x of " + std::to_string(yarn->original_max_position_embeddings)
+            : "no YaRN") +
+      "): timing only, row flagged X.");
+}
+
+// Fills a point whose axes are chosen. Sets `error` instead of throwing where only this point is at fault.
+void resolve(const Plan& plan, const Model& model, const Indices& at, Point& point) {
+  point.ctx = plan.ctx[at.at("ctx")];
+  point.gen = point.phase == "prefill" ? 0 : plan.gen[at.at("gen")];
+  point.batch = plan.batch[at.at("batch")];
+  point.requests = plan.requests.value_or(point.batch);
+  point.engine = plan.engine[at.at("engine")];
+  point.config = model.config;
+  point.hybrid = plan.hybrid[at.at("hybrid")];
+  const auto layers = plan.layers.empty() ? std::nullopt : std::optional(plan.layers[at.at("layers")]);
+  // Positions that the rotary embedding must reach; a decode point starts at ctx, as the definition of --yarn says.
+  const int64_t length = point.phase == "e2e" ? point.tokens() : point.ctx;
+  try {
+    point.config = with_layout(model.config, layers, point.hybrid);
+    point.hybrid = point.config.hybrid_label();
+    apply_yarn(point.config, plan.yarn[at.at("yarn")], length, point.warnings);
+    if (point.ctx == 0 && point.phase != "decode")
+      throw UsageError("--ctx 0: " + point.phase + " needs a prompt of at least 1 token.");
+    if (point.requests < point.batch)
+      throw UsageError("--requests " + std::to_string(point.requests) + " is less than --batch " +
+                       std::to_string(point.batch) + ".");
+    check_window(point, length);
+  } catch (const UsageError& e) {
+    point.error = e.what();
+  } catch (const ConfigError& e) {
+    point.error = e.what();
+  }
+  if (const auto& yarn = point.config.rope_scaling) {
+    point.yarn_factor = yarn->factor;
+    point.yarn_original = yarn->original_max_position_embeddings;
+  }
+}
+
+}  // namespace
+
+std::vector<Point> expand(const Plan& plan, Command command) {
+  Model model = resolve_model(plan.model, plan.config_file, plan.weights);
+  if (plan.slope_layer_offset) model.config.slope_layer_offset = *plan.slope_layer_offset;
+  for (const std::string& hybrid : plan.hybrid) parse_hybrid(hybrid);  // misspelt words are not points that fail
+  for (const std::string& yarn : plan.yarn) parse_yarn(yarn);
+
+  const std::vector<Dimension> dimensions = dimensions_of(plan, command);
+  size_t total = 1;
+  for (const Dimension& d : dimensions) total *= d.size;
+
+  std::vector<Point> points;
+  std::set<std::string> seen;
+  for (size_t i = 0; i < total; ++i) {
+    Indices at;
+    size_t rest = i;
+    for (auto d = dimensions.rbegin(); d != dimensions.rend(); ++d) {  // the last dimension varies fastest
+      for (const std::string& axis : d->axes) at[axis] = rest % d->size;
+      rest /= d->size;
+    }
+    Point point;
+    point.phase = phases_of(command)[at.at("phase")];
+    resolve(plan, model, at, point);
+    if (!meets_conditions(plan, point)) continue;
+    point.id = point_id(plan, point);
+    if (!seen.insert(point.id + point.engine).second) continue;
+    if (point.error.empty()) choose_weights(plan, model, point);
+    points.push_back(std::move(point));
+  }
+  if (points.empty()) throw UsageError("--where: no point of the grid meets every condition.");
+  if (std::none_of(points.begin(), points.end(), [](const Point& p) { return p.error.empty(); }))
+    throw UsageError(points.front().error);
+  return points;
+}
+
+// --- Repeating a point ---
+
+namespace {
+
+std::string shell_word(const std::string& text) {
+  const bool plain = !text.empty() && text.find_first_not_of(
+                                          "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                          "_-+=:,./%@") == std::string::npos;
+  if (plain) return text;
+  std::string word = "'";
+  for (const char c : text) word += c == '\'' ? "'\\''" : std::string(1, c);
+  return word + "'";
+}
+
+}  // namespace
+
+std::string repro_command(const Plan& plan, const Point& point) {
+  std::string command = "ringbench " + point.phase;
+  const auto add = [&](const std::string& flag, const std::string& value) {
+    command += " " + flag + " " + shell_word(value);
+  };
+  // Folders by their last part: a record names no places of the machine it was made on.
+  const auto last_part = [](const std::string& path) {
+    return (fs::path(path) / "").parent_path().filename().string();
+  };
+  if (!plan.config_file.empty())
+    add("--config", last_part(plan.config_file));
+  else if (plan.model != "auto" || plan.weights.empty())
+    add("--model", plan.model == "auto" ? "ring-nano-linear" : last_part(plan.model));
+  if (!plan.weights.empty()) add("--weights", last_part(plan.weights));
+  if (!plan.twin_weights.empty()) add("--twin-weights", last_part(plan.twin_weights));
+  if (plan.dummy == Dummy::zero) add("--dummy", "zero");
+  add("--hybrid", point.hybrid);
+  if (!plan.layers.empty()) add("--layers", std::to_string(point.config.num_hidden_layers));
+  add("--ctx", std::to_string(point.ctx));
+  if (point.phase != "prefill") add("--gen", std::to_string(point.gen));
+  add("--batch", std::to_string(point.batch));
+  if (point.requests != point.batch) add("--requests", std::to_string(point.requests));
+  if (plan.yarn != std::vector<std::string>{"auto"})
+    add("--yarn",
+        point.yarn_factor == 1 ? "off" : number_text(point.yarn_factor) + ":" + std::to_string(point.yarn_original));
+  if (plan.slope_layer_offset) add("--slope-layer-offset", std::string(name_of(*plan.slope_layer_offset)));
+  if (plan.rope_angles == RopeAngles::f32) add("--rope-angles", "f32");
+  if (plan.routing == Routing::uniform) add("--routing", "uniform");
+  if (plan.depth_fill != DepthFill::automatic)
+    add("--depth-fill", plan.depth_fill == DepthFill::real ? "real" : "synthetic");
+  if (plan.chunk != Plan().chunk) add("--chunk", std::to_string(plan.chunk));
+  add("--engine", point.engine);
+  add("--dtype", std::string(name_of(plan.dtype)));
+  add("--seed", std::to_string(plan.seed));
+  if (plan.full) command += " --full";
+  return command;
+}
+
+}  // namespace ringbench

@@ -1,0 +1,146 @@
+// plan.h: what was asked for: every flag as a plain field, and the grid of points that follows from them.
+// Not how points are measured (run.h), and nothing about how the command line is read (main.cpp).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "harness/failure.h"
+#include "harness/words.h"
+#include "reference/config.h"
+#include "reference/engine.h"
+#include "reference/weights.h"
+
+namespace ringbench {
+
+enum class Command { throughput, prefill, decode, e2e };
+std::string_view name_of(Command command);
+
+enum class DepthFill { automatic, real, synthetic };  // automatic: synthetic where the prefill is estimated, else real
+enum class EstimateMode { never, automatic, always };
+enum class ParityMode { off, quick, full, require };
+enum class Format { table, md, csv, json, jsonl };
+enum class ColorWhen { automatic, always, never };
+
+struct Plan {
+  // The model.
+  std::string model = "auto";                // preset, checkpoint folder, or repository in the Hugging Face cache
+  std::string config_file;                   // a config.json instead of a preset
+  std::string weights;                       // checkpoint folder; empty: random weights
+  std::string twin_weights;                  // checkpoint of the softmax twin
+  Dummy dummy = Dummy::scaled;               // how random weights are made
+  std::vector<std::string> hybrid;           // empty: "model", and for throughput "model", "softmax"
+  std::vector<int64_t> layers;               // empty: the model's own depth
+  std::vector<std::string> yarn = {"auto"};  // auto, off, FACTOR[:ORIGINAL]
+  std::optional<SlopeLayerOffset> slope_layer_offset;  // empty: as the config says
+  RopeAngles rope_angles = RopeAngles::f64;
+  Routing routing = Routing::measured;
+
+  // The engine.
+  std::vector<std::string> engine = {"reference"};
+  DType dtype = DType::f32;
+  int64_t chunk = 512;  // tokens a prefill chunk; 0: one shot
+  int threads = 0;      // 0: physical cores
+  ParityMode parity = ParityMode::quick;
+
+  // The workload.
+  std::vector<int64_t> ctx = {8192};
+  std::vector<int64_t> gen = {128};
+  std::vector<int64_t> batch = {1};
+  std::optional<int64_t> requests;  // sequences in all; empty: = batch
+  DepthFill depth_fill = DepthFill::automatic;
+  uint64_t seed = 0;
+  std::vector<std::string> zip;    // groups of axes that advance together, such as "ctx,batch"
+  std::vector<std::string> where;  // conditions that a point must meet, such as "ctx*batch<=4M"
+
+  // The method.
+  std::optional<int> reps;               // empty: auto
+  std::optional<int> warmup;             // passes; empty: auto
+  double ci = 0.02;                      // half-width of the 95 % interval, relative to the median, at which auto stops
+  double time_budget_s = 600;            // for each point
+  std::optional<double> total_budget_s;  // empty: unlimited
+  EstimateMode estimate = EstimateMode::automatic;
+  bool full = false;  // run every token, no budgets (set_command_defaults has applied it)
+  bool keep_going = true;
+  bool dry_run = false;
+
+  // What becomes of the numbers.
+  Format format = Format::table;
+  std::vector<std::string> outputs;  // files, by extension; "-": stdout
+  std::string results = "results/runs";
+  bool save = true;
+  std::map<std::string, std::string> tags;
+  ColorWhen color = ColorWhen::automatic;
+  bool quiet = false, verbose = false, progress = true;
+
+  std::vector<std::string> argv;  // as typed, program name first: provenance
+};
+
+// Refuses what this build cannot do: engines, dtypes (exit 3), `--parity require` (exit 4).
+void check_engines(const std::vector<std::string>& engines);
+DType parse_reference_dtype(std::string_view text);
+void check_parity(const Plan& plan);
+
+// What depends on the command: the hybrid list, the total budget of throughput (150 s on the reference), --full.
+// `total_budget_given` is false where the flag was absent.
+void set_command_defaults(Plan& plan, Command command, bool total_budget_given);
+
+// One measurement. Everything is resolved: the config has its ratio, depth, YaRN and slope offset.
+struct Point {
+  std::string id;     // 16 hex digits of what was asked for, not of engine, dtype, chunk, threads or machine
+  std::string phase;  // "prefill", "decode", "e2e"
+  std::string engine;
+  ModelConfig config;
+  std::filesystem::path checkpoint;  // empty: random weights
+  std::string hybrid;                // "4:1", "softmax", "linear" or a pattern
+  int64_t ctx = 0;                   // prompt tokens; for decode the tokens in the cache
+  int64_t gen = 0;                   // 0 for prefill
+  int64_t batch = 1, requests = 1;
+  double yarn_factor = 1.0;           // 1: no YaRN
+  int64_t yarn_original = 0;          // 0: no YaRN
+  bool beyond_window = false;         // flag X
+  std::vector<std::string> warnings;  // "W-CODE: text"
+  std::string error;  // not empty: this point cannot be run (its row says so); config is then the model's own
+
+  // Positions that one sequence needs.
+  int64_t tokens() const { return ctx + gen; }
+};
+
+// All points of the grid, in the order in which they are to be shown. Equal points appear once. A point whose config
+// cannot be made has `error` set if the grid has others that can; throws UsageError if there is no point that can.
+std::vector<Point> expand(const Plan& plan, Command command);
+
+// The same point as a command line, for the record's `repro`.
+std::string repro_command(const Plan& plan, const Point& point);
+
+// --- Models ---
+
+struct Model {
+  ModelConfig config;                // as published, no ratio or YaRN applied
+  std::filesystem::path checkpoint;  // empty: none was named
+};
+
+// Throws UsageError listing the presets, with the nearest one suggested.
+Model resolve_model(const std::string& model, const std::string& config_file, const std::string& weights);
+
+// The model at another depth (empty: its own) and ratio (as --hybrid takes it). Throws UsageError or ConfigError if
+// they do not fit.
+ModelConfig with_layout(const ModelConfig& model, std::optional<int64_t> layers, const std::string& hybrid);
+
+// Applies auto, off or FACTOR[:ORIGINAL] for a context of `ctx` tokens. Appends what the user should know to
+// `warnings` ("W-YARN: ..."). Throws UsageError for another text.
+void apply_yarn(ModelConfig& config, const std::string& yarn, int64_t ctx, std::vector<std::string>& warnings);
+
+// "needs 208.3 GiB (weights 194.1, KV 12.6, state 0.2, workspace 1.4), device has 139.0 free." The caller adds advice.
+std::string too_little_memory(const Memory& needed, int64_t available_bytes);
+
+// configs/: $RINGBENCH_CONFIGS, ../share/ringbench/configs beside the executable, or the source tree's.
+std::filesystem::path configs_folder();
+std::vector<std::string> preset_names();  // sorted
+
+}  // namespace ringbench

@@ -1,0 +1,744 @@
+#include "harness/run.h"
+
+#include <algorithm>
+#include <cmath>
+#include <csignal>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <new>
+#include <numeric>
+#include <optional>
+
+#include "harness/cost.h"
+#include "harness/environment.h"
+#include "harness/estimate.h"
+#include "harness/measure.h"
+#include "harness/progress.h"
+#include "harness/result.h"
+#include "harness/words.h"
+#include "harness/workload.h"
+#include "reference/threads.h"
+
+namespace ringbench {
+namespace {
+
+constexpr int64_t kAnchorCtx = 32 * 1024;  // a whole prefill that a CPU affords, long enough for attention to rule
+constexpr int64_t kWarmupCtx = 8 * 1024;   // a warm-up never runs at full length
+
+double median(const std::vector<double>& values) { return quantile(values, 0.5); }
+
+// Points of one model at one batch share an engine, those of one context also its caches.
+struct Session {
+  std::string key;
+  std::unique_ptr<Weights> weights;
+  std::unique_ptr<Engine> engine;
+  std::unique_ptr<Workload> workload;
+  enum class Cache { none, prefilled, synthetic } cache = Cache::none;
+  int64_t cached_ctx = 0;                // tokens of `cache`
+  std::optional<LineFit> prefill_times;  // wall seconds of a chunk against its position, for planning
+};
+
+// Equal for points that can use the same engine and caches.
+std::string session_key(const Point& point) {
+  return point.engine + " " + point.config.sha() + " " + point.checkpoint.string() + " " + std::to_string(point.batch) +
+         " " + std::to_string(point.ctx);
+}
+
+class Run {
+ public:
+  Run(const Plan& plan, Command command)
+      : plan_(plan),
+        command_(command),
+        points_(expand(plan, command)),
+        threads_(plan.threads > 0 ? plan.threads : physical_cores()) {
+    std::map<std::string, size_t> rank;  // of sessions, by their first point
+    for (const Point& point : points_) {
+      const std::string& session = sessions_.emplace_back(session_key(point));
+      rank.emplace(session, rank.size());
+      tokens_[session] = std::max(tokens_[session], point.tokens());
+      work_.push_back(work_of(point));
+      order_.push_back(order_.size());
+    }
+    // In the order of the grid, but points that can share an engine and its caches follow each other, shorter outputs
+    // first: a cache counts as far as it has ever been filled.
+    const auto turn = [&](size_t i) { return std::pair(rank.at(sessions_[i]), points_[i].gen); };
+    std::stable_sort(order_.begin(), order_.end(), [&](size_t a, size_t b) { return turn(a) < turn(b); });
+    results_.resize(points_.size());
+  }
+
+  // The grid as records without a number, and what all of it would take.
+  ExitCode show() const {
+    std::vector<Result> rows;
+    for (const Point& point : points_) {
+      Result& row = rows.emplace_back(describe(point));
+      row.status = point.error.empty() ? "skipped" : "error";
+      if (!point.error.empty()) {
+        row.error = point.error;
+        continue;
+      }
+      const Memory memory = plan_memory(point);
+      row.weights_bytes = memory.weights;
+      row.kv_bytes = memory.kv;
+      row.state_bytes = memory.state;
+      row.workspace_bytes = memory.workspace;
+      if (memory.total() > available_memory_bytes()) {
+        row.status = "oom_predicted";
+        row.error = too_little_memory(memory, available_memory_bytes());
+      }
+    }
+    const double work = std::accumulate(work_.begin(), work_.end(), 0.0);
+    Remarks remarks;
+    remarks.lines.push_back("dry run: " + std::to_string(rows.size()) + " points, roughly " + duration_text(work) +
+                            " for one pass over each at rates of a small CPU; nothing was run");
+    write_results(std::cout, plan_.format, rows, remarks);
+    return ExitCode::ok;
+  }
+
+  ExitCode measure() {
+    std::vector<OutputFile> files;
+    for (const std::string& path : plan_.outputs) files.emplace_back(path, plan_.format);
+    if (points_.size() == 1) check_memory(points_.front());
+    std::unique_ptr<RunFolder> folder;
+    if (plan_.save) folder = std::make_unique<RunFolder>(plan_.results, command_, plan_.argv);
+
+    begin_s_ = clock_.wall_s();
+    const bool shown = plan_.progress && !plan_.quiet;
+    progress_ = std::make_unique<Progress>(shown, static_cast<int64_t>(points_.size()),
+                                           std::accumulate(work_.begin(), work_.end(), 0.0), clock_);
+    warn();
+    ExitCode code = ExitCode::ok;
+    try {
+      for (turn_ = 0; turn_ < order_.size(); ++turn_) {
+        const Point& point = points_[order_[turn_]];
+        progress_->begin_point(title(point), work_[order_[turn_]]);
+        Result result = measure_point(point);
+        result.run_id = folder ? folder->id() : "";
+        result.date = utc_now();
+        progress_->end_point(result.value ? duration_text(*result.value)
+                                          : result.status + ": " + result.error.value_or(""));
+        if (folder) folder->append(result);
+        const bool failed = !result.value;
+        results_[order_[turn_]] = std::move(result);
+        if (failed) {
+          code = ExitCode::points_failed;
+          if (!plan_.keep_going) break;
+        }
+      }
+    } catch (const Interrupted&) {
+      code = interrupting_signal() == SIGTERM ? ExitCode::terminated : ExitCode::interrupted;
+    }
+    progress_.reset();
+
+    std::vector<Result> rows;  // finished ones, in the order of the grid
+    for (const std::optional<Result>& result : results_)
+      if (result) rows.push_back(*result);
+    Remarks remarks;
+    remarks.color = use_color(plan_.color);
+    remarks.lines = conclusion(rows, command_);
+    remarks.lines.push_back(closing_line(rows, folder.get()));
+    write_results(std::cout, plan_.format, rows, remarks);
+    if (folder) folder->finish(code);
+    for (const OutputFile& file : files) file.write(rows, remarks);
+    if (code == ExitCode::interrupted || code == ExitCode::terminated)
+      std::cerr << "interrupted: " << rows.size() << " of " << points_.size() << " points were finished and are kept\n";
+    return code;
+  }
+
+ private:
+  // --- What a point costs, and what it may ---
+
+  // Relative work, for sharing a budget and for the ETA: seconds on a CPU core pair, to a factor of two or so.
+  double work_of(const Point& point) const {
+    if (!point.error.empty()) return 0;
+    const auto seconds = [](const Cost& cost) { return cost.flops * 5e-12 + cost.bytes * 5e-11; };
+    const auto steps = [&] {
+      return seconds(append_cost(point.config, 1, point.ctx, point.batch, plan_.dtype)) *
+             static_cast<double>(point.gen);
+    };
+    const double full = seconds(append_cost(point.config, point.ctx, 0, point.batch, plan_.dtype));
+    if (point.phase == "decode") return steps();
+    if (point.phase == "e2e") return full + steps();
+    if (plan_.estimate == EstimateMode::never || !can_estimate(point)) return full;
+    const double anchor = seconds(append_cost(point.config, anchor_ctx(point), 0, point.batch, plan_.dtype));
+    const double chunk = full * static_cast<double>(plan_.chunk) / static_cast<double>(std::max<int64_t>(1, point.ctx));
+    return std::min(full, anchor + 10 * chunk);
+  }
+
+  // What is left of the total budget for this point, by its share of the work that is left; at most --time-budget.
+  double budget_s() const {
+    if (!plan_.total_budget_s) return plan_.full ? 1e18 : plan_.time_budget_s;
+    const double left = *plan_.total_budget_s - (clock_.wall_s() - begin_s_);
+    double work = 0;
+    for (size_t turn = turn_; turn < order_.size(); ++turn) work += work_[order_[turn]];
+    const double share = work > 0 ? work_[order_[turn_]] / work : 1;
+    return std::min(plan_.time_budget_s, std::max(0.0, left * share));
+  }
+
+  int64_t anchor_ctx(const Point& point) const {
+    const int64_t chunk = std::max<int64_t>(1, plan_.chunk);
+    return std::min(kAnchorCtx, point.ctx) / chunk * chunk;
+  }
+  bool can_estimate(const Point& point) const { return plan_.chunk > 0 && point.ctx / plan_.chunk >= 8; }
+
+  EngineOptions engine_options(const Point& point) const {
+    EngineOptions options;
+    options.dtype = plan_.dtype;
+    options.chunk = plan_.chunk;
+    options.slots = static_cast<int>(point.batch);
+    options.max_tokens = tokens_.at(session_key(point));
+    options.threads = threads_;
+    options.rope_angles = plan_.rope_angles;
+    options.routing = plan_.routing;
+    return options;
+  }
+
+  Memory plan_memory(const Point& point) const {
+    Memory memory = plan_reference_memory(point.config, engine_options(point));
+    // Random keys and values of one layer, while caches are being filled without a prefill.
+    if (point.phase == "decode" || can_estimate(point))
+      memory.workspace +=
+          2 * point.tokens() * point.config.num_key_value_heads * point.config.head_dim * size_of(DType::f32);
+    return memory;
+  }
+
+  // Throws Failure(environment) if the point does not fit into what is free now.
+  void check_memory(const Point& point) const {
+    if (!point.error.empty()) return;
+    const Memory memory = plan_memory(point);
+    const int64_t free = available_memory_bytes();
+    if (memory.total() > free)
+      throw Failure(ExitCode::environment, too_little_memory(memory, free),
+                    "Try a smaller --ctx, --batch or --layers" +
+                        std::string(plan_.dtype == DType::f64 ? ", or --dtype f32." : "."));
+  }
+
+  // The engine for a point: the one at hand if it fits, else a new one.
+  Session& session(const Point& point) {
+    if (session_.engine && session_.key == session_key(point)) return session_;
+    session_ = {};
+    check_memory(point);
+    progress_->update("making weights");
+    session_.key = session_key(point);
+    session_.weights =
+        std::make_unique<Weights>(point.checkpoint.empty() ? Weights::random(point.config, plan_.seed, plan_.dummy)
+                                                           : Weights::load(point.config, point.checkpoint));
+    session_.engine = make_reference_engine(point.config, *session_.weights, engine_options(point));
+    session_.workload = std::make_unique<Workload>(*session_.engine, point.batch, plan_.chunk, plan_.seed, clock_);
+    return session_;
+  }
+
+  // --- One point ---
+
+  Result measure_point(const Point& point) {
+    Result result = describe(point);
+    try {
+      if (!point.error.empty()) throw Failure(ExitCode::points_failed, point.error);
+      Session& s = session(point);
+      s.engine->report();  // expert loads of this point only
+      if (point.phase == "prefill")
+        measure_prefill(point, s, result);
+      else if (point.phase == "decode")
+        measure_decode(point, s, result);
+      else
+        measure_e2e(point, s, result);
+      describe_engine(s, result);
+    } catch (const Failure& failure) {
+      // Of several points one may fail; a single one ends the run with its own exit code.
+      if (points_.size() == 1) throw;
+      result.status = failure.code == ExitCode::environment ? "oom_predicted" : "error";
+      result.error = failure.what();
+      session_ = {};
+    } catch (const std::bad_alloc&) {
+      session_ = {};
+      result.status = "oom";
+      result.error = "out of memory";
+    }
+    if (!result.value) result.method = "measured", result.samples.clear();
+    set_flags(result);
+    return result;
+  }
+
+  // What is known before anything runs.
+  Result describe(const Point& point) const {
+    const ModelConfig& config = point.config;
+    Result r;
+    r.point_id = point.id;
+    r.experiment = name_of(command_);
+    r.phase = point.phase;
+    r.engine = point.engine;
+    r.model = config.name;
+    r.config_sha = config.sha();
+    r.hybrid = point.hybrid;
+    r.layers = config.num_hidden_layers;
+    r.linear_layers = config.count(LayerType::linear_attention);
+    r.softmax_layers = r.layers - r.linear_layers;
+    r.slope_layer_offset = name_of(config.slope_layer_offset);
+    const ParameterCounts parameters = count_parameters(config);
+    r.params_total = parameters.total;
+    r.params_active = parameters.active;
+    r.params_active_non_embedding = parameters.active_non_embedding;
+    r.weights = point.checkpoint.empty() ? (plan_.dummy == Dummy::zero ? "dummy:zero" : "dummy:scaled")
+                                         : point.checkpoint.filename().string();
+    r.seed = static_cast<int64_t>(plan_.seed);
+    r.ctx = point.ctx;
+    r.ctx_label = token_label(point.ctx);
+    r.gen = point.gen;
+    r.batch = point.batch;
+    r.requests = point.requests;
+    r.chunk = plan_.chunk;
+    r.dtype = r.kv_dtype.emplace(name_of(plan_.dtype));
+    if (r.linear_layers > 0) r.state_dtype = name_of(plan_.dtype);
+    if (point.yarn_original > 0) r.yarn_factor = point.yarn_factor, r.yarn_original = point.yarn_original;
+    r.trained_window = config.trained_window();
+    r.routing = plan_.routing == Routing::uniform ? "uniform" : "measured";
+    r.input_seed = static_cast<int64_t>(plan_.seed);
+    r.isl_actual = point.ctx;
+    r.osl_actual = point.phase == "prefill" ? 1 : point.gen;
+    r.threads = threads_;
+    r.metric = point.phase == "prefill" ? "ttft_s" : point.phase == "decode" ? "tpot_s" : "e2e_s";
+    r.warnings = point.warnings;
+    if (point.beyond_window) r.flags += 'X';
+    r.repro = repro_command(plan_, point);
+    r.device = device_;
+    r.commit = commit_;
+    r.tags = plan_.tags;
+    describe_cost(point, r);
+    return r;
+  }
+
+  void describe_cost(const Point& point, Result& r) const {
+    if (!point.error.empty()) return;
+    const ModelConfig& config = point.config;
+    const double step_position =
+        static_cast<double>(point.ctx) + static_cast<double>(point.gen) / 2;  // mean depth of the steps
+    const Cost prefill = append_cost(config, point.ctx, 0, point.batch, plan_.dtype);
+    const Cost step = append_cost(config, 1, static_cast<int64_t>(step_position), point.batch, plan_.dtype);
+    if (point.phase == "prefill") r.flops = prefill.flops, r.bytes = prefill.bytes;
+    if (point.phase == "decode") r.flops = step.flops, r.bytes = step.bytes;
+    if (point.phase == "e2e") {
+      const double waves = static_cast<double>(point.requests) / static_cast<double>(point.batch);
+      const auto steps = static_cast<double>(point.gen - 1);
+      r.flops = waves * (prefill.flops + steps * step.flops);
+      r.bytes = waves * (prefill.bytes + steps * step.bytes);
+    }
+    // Of e2e the last token is chosen but never fed.
+    const int64_t tokens = point.phase == "prefill" ? point.ctx : point.tokens() - (point.phase == "e2e" ? 1 : 0);
+    r.kv_bytes_analytic = point.batch * tokens * kv_bytes_per_token(config, plan_.dtype);
+    r.state_bytes_analytic = point.batch * state_bytes(config, plan_.dtype);
+    ModelConfig twin = config;
+    std::fill(twin.layer_types.begin(), twin.layer_types.end(), LayerType::softmax_attention);
+    r.cache_ratio_vs_softmax = static_cast<double>(*r.kv_bytes_analytic + *r.state_bytes_analytic) /
+                               static_cast<double>(point.batch * tokens * kv_bytes_per_token(twin, plan_.dtype));
+  }
+
+  // What the engine says after the point.
+  static void describe_engine(Session& s, Result& r) {
+    const Report report = s.engine->report();
+    r.weights = s.weights->label();
+    r.weights_fingerprint = s.weights->fingerprint();
+    r.weights_bytes = report.memory.weights;
+    r.kv_bytes = report.memory.kv;
+    r.state_bytes = report.memory.state;
+    r.workspace_bytes = report.memory.workspace;
+    r.peak_process_bytes = peak_process_bytes();
+    r.kernels = report.kernels;
+    describe_experts(report, r);
+  }
+
+  // Worst layer for reach and peak, mean over layers for spread.
+  static void describe_experts(const Report& report, Result& r) {
+    if (report.expert_tokens.empty()) return;
+    int64_t least_hit = std::numeric_limits<int64_t>::max();
+    double worst = 0, cv = 0;
+    for (const auto& [layer, tokens] : report.expert_tokens) {
+      const double mean = static_cast<double>(std::accumulate(tokens.begin(), tokens.end(), int64_t{0})) /
+                          static_cast<double>(tokens.size());
+      double squares = 0;
+      for (const int64_t n : tokens) squares += std::pow(static_cast<double>(n) / mean - 1, 2);
+      least_hit =
+          std::min(least_hit,
+                   static_cast<int64_t>(std::count_if(tokens.begin(), tokens.end(), [](int64_t n) { return n > 0; })));
+      worst = std::max(worst, static_cast<double>(*std::max_element(tokens.begin(), tokens.end())) / mean);
+      cv += std::sqrt(squares / static_cast<double>(tokens.size())) / static_cast<double>(report.expert_tokens.size());
+    }
+    r.experts_hit = least_hit;
+    r.expert_load_max_over_mean = worst;
+    r.expert_load_cv = cv;
+  }
+
+  static void set_samples(Result& r, const std::vector<double>& samples, std::string_view stop) {
+    const Summary summary = summarize(samples);
+    r.value = summary.median;
+    r.ci95_low = summary.ci95_low;
+    r.ci95_high = summary.ci95_high;
+    r.n = summary.n;
+    r.min = summary.min;
+    r.max = summary.max;
+    r.p90 = summary.p90;
+    r.p99 = summary.p99;
+    r.samples = samples;
+    r.stop = stop;
+    if (summary.slow_first) r.warnings.push_back("W-WARMUP: the first repetition was far slower than the rest.");
+  }
+
+  void set_flags(Result& r) const {
+    if (r.value) {
+      if (r.method == "estimated") r.flags += 'E';
+      if (r.parity == "none") r.flags += 'U';
+      if (r.depth_fill == "synthetic") r.flags += 'S';
+      if (r.routing == "uniform") r.flags += 'R';
+      const bool wide = r.ci95_low && (*r.ci95_high - *r.ci95_low) / 2 > plan_.ci * *r.value;
+      if (wide || r.contention.value_or(1) > 1.2) r.flags += 'N';
+    }
+    std::sort(r.flags.begin(), r.flags.end());
+  }
+
+  Repetitions repetitions(double budget, const std::function<double(int64_t)>& once) {
+    StopRule rule;
+    rule.reps = plan_.reps;
+    rule.ci = plan_.ci;
+    rule.budget_s = budget;
+    Repetitions done = repeat(rule, clock_, once);
+    if (done.stop.empty()) throw Interrupted();
+    return done;
+  }
+
+  std::function<void(int64_t)> percent_of(int64_t tokens, const std::string& what) {
+    return [this, tokens, what](int64_t done) {
+      progress_->update(what + "  " + std::to_string(done * 100 / tokens) + " %");
+    };
+  }
+
+  // --- Prefill ---
+
+  void measure_prefill(const Point& point, Session& s, Result& r) {
+    const double budget = budget_s(), begin = clock_.wall_s();
+    if (should_estimate(point, s, budget)) return estimate(point, s, r, budget - (clock_.wall_s() - begin));
+
+    const int64_t warmups = plan_.warmup.value_or(1);
+    for (int64_t i = 0; i < warmups; ++i) {
+      s.workload->reset();
+      s.workload->prefill(std::min(point.ctx, kWarmupCtx), percent_of(std::min(point.ctx, kWarmupCtx), "warm-up"));
+    }
+    Elapsed spent;
+    const Repetitions done = repetitions(budget - (clock_.wall_s() - begin), [&](int64_t rep) {
+      s.workload->choose_input(rep);
+      s.workload->reset();
+      const Elapsed elapsed = s.workload->prefill(point.ctx, percent_of(point.ctx, "rep " + std::to_string(rep + 1)));
+      spent += elapsed;
+      if (rep == 0) r.logits_hash = s.workload->logits_hash();  // the same however many repetitions follow
+      return elapsed.wall_s;
+    });
+    s.cache = Session::Cache::prefilled;
+    s.cached_ctx = point.ctx;
+    set_samples(r, done.samples, done.stop);
+    r.warmup = warmups;
+    r.tok_s = static_cast<double>(point.batch * point.ctx) / *r.value;
+    r.cpu_s = spent.cpu_s / static_cast<double>(done.samples.size());
+    r.contention = spent.wall_s / (spent.cpu_s / threads_);
+  }
+
+  // Whether the prefill's full length does not fit into the budget. Finds out by running two chunks.
+  bool should_estimate(const Point& point, Session& s, double budget) {
+    if (plan_.estimate == EstimateMode::never) return false;
+    if (plan_.estimate == EstimateMode::always) {
+      plan_with_chunks(point, s);
+      return true;
+    }
+    if (!can_estimate(point)) return false;
+    plan_with_chunks(point, s);
+    return sum_over_chunks(*s.prefill_times, point.ctx, plan_.chunk) > budget;
+  }
+
+  void plan_with_chunks(const Point& point, Session& s) {
+    if (s.prefill_times || !can_estimate(point)) return;
+    progress_->update("trying two chunks");
+    s.prefill_times = probe_prefill(*s.workload, point.ctx);
+    s.cache = Session::Cache::none;
+  }
+
+  // The best of these that is expected to fit; the last one in any case.
+  EstimateEffort choose_effort(const Point& point, const LineFit& times, double budget) const {
+    std::vector<EstimateEffort> ladder;
+    const int64_t anchor = anchor_ctx(point);
+    for (const int64_t reps : {3, 2, 1}) ladder.push_back({5, reps, anchor});
+    for (const int64_t shorter : {anchor / 2, anchor / 4})
+      if (shorter / plan_.chunk >= 8) ladder.push_back({4, 1, shorter / plan_.chunk * plan_.chunk});
+    if (plan_.reps)
+      for (EstimateEffort& effort : ladder) effort.reps = *plan_.reps;
+    const auto cost = [&](const EstimateEffort& effort) {
+      double chunks = 0;
+      for (const int64_t ctx : {point.ctx, effort.anchor_ctx})
+        for (const int64_t position : sample_positions(ctx, plan_.chunk, effort.points))
+          chunks += times.a + times.b * static_cast<double>(position);
+      return sum_over_chunks(times, effort.anchor_ctx, plan_.chunk) + static_cast<double>(effort.reps) * chunks;
+    };
+    for (const EstimateEffort& effort : ladder)
+      if (cost(effort) <= budget) return effort;
+    return ladder.back();
+  }
+
+  void estimate(const Point& point, Session& s, Result& r, double budget) {
+    const EstimateEffort effort =
+        s.prefill_times ? choose_effort(point, *s.prefill_times, budget) : EstimateEffort{5, 1, point.ctx};
+    const PrefillEstimate e = estimate_prefill(*s.workload, point.ctx, effort, threads_,
+                                               [this](const std::string& text) { progress_->update(text); });
+    s.cache = Session::Cache::synthetic;
+    s.cached_ctx = point.ctx;
+    r.status = r.method = "estimated";
+    r.estimator = "chunk";
+    r.stop = "budget";
+    r.warmup = 1;
+    r.value = e.seconds;
+    r.ci95_low = e.ci95_low;
+    r.ci95_high = e.ci95_high;
+    r.samples = e.samples;
+    r.n = e.reps;
+    r.min = *std::min_element(e.samples.begin(), e.samples.end());
+    r.max = *std::max_element(e.samples.begin(), e.samples.end());
+    r.est_points = e.points;
+    r.est_query_stride = 1;
+    r.est_work_share = e.work_share;
+    r.est_r2 = e.r2;
+    r.est_residual_max = e.residual_max;
+    r.est_anchor_ctx = e.anchor_ctx;
+    r.est_anchor_error = e.anchor_error;
+    r.cpu_s = e.cpu_s;
+    r.contention = e.contention;
+    r.tok_s = static_cast<double>(point.batch * point.ctx) / e.seconds;
+  }
+
+  // --- Decode ---
+
+  void measure_decode(const Point& point, Session& s, Result& r) {
+    const double budget = budget_s(), begin = clock_.wall_s();
+    fill_cache(point, s, budget);
+    r.depth_fill = s.cache == Session::Cache::synthetic ? "synthetic" : "real";
+    s.workload->seek(point.ctx);
+    s.workload->save_states();
+
+    const int64_t warmup_steps = std::min<int64_t>(4, point.gen);
+    const int64_t warmups = plan_.warmup.value_or(1);
+    for (int64_t i = 0; i < warmups; ++i) {
+      s.workload->decode(warmup_steps);
+      s.workload->restore_states();
+    }
+    std::vector<double> steps;  // of all repetitions
+    int64_t reps = 0;
+    const double cpu = clock_.cpu_s();
+    const Repetitions done = repetitions(budget - (clock_.wall_s() - begin), [&](int64_t rep) {
+      progress_->update("rep " + std::to_string(rep + 1));
+      s.workload->restore_states();
+      const std::vector<double> seconds = s.workload->decode(point.gen);
+      steps.insert(steps.end(), seconds.begin(), seconds.end());
+      ++reps;
+      return mean_step(seconds.begin(), seconds.end());
+    });
+    // Too few repetitions for an interval: the means over eighths of each repetition are the samples instead.
+    std::vector<double> samples = done.samples;
+    if (samples.size() < StopRule::min_reps && point.gen >= 32) {
+      samples.clear();
+      for (int64_t i = 0; i < reps * 8; ++i) {
+        const auto at = [&](int64_t part) { return steps.begin() + (i / 8) * point.gen + part * point.gen / 8; };
+        samples.push_back(std::accumulate(at(i % 8), at(i % 8 + 1), 0.0) /
+                          static_cast<double>(at(i % 8 + 1) - at(i % 8)));
+      }
+      r.warnings.push_back("W-BLOCKS: samples are means over eighths of " + std::to_string(reps) + " repetition" +
+                           (reps > 1 ? "s" : "") + ".");
+    }
+    set_samples(r, samples, done.stop);
+    r.warmup = warmups;
+    r.tpot_s = r.value;
+    r.tok_s = static_cast<double>(point.batch) / *r.value;
+    r.step_p50_s = median(steps);
+    if (steps.size() >= 10) r.step_p90_s = quantile(steps, 0.9);
+    if (steps.size() >= 100) r.step_p99_s = quantile(steps, 0.99);
+    r.cpu_s = (clock_.cpu_s() - cpu) / static_cast<double>(reps);
+    r.logits_hash = s.workload->logits_hash();
+  }
+
+  // (t_last - t_first) / (steps - 1): the first step is where the clock starts; a single step counts whole.
+  static double mean_step(std::vector<double>::const_iterator begin, std::vector<double>::const_iterator end) {
+    if (end - begin == 1) return *begin;
+    return std::accumulate(begin + 1, end, 0.0) / static_cast<double>(end - begin - 1);
+  }
+
+  // Makes the caches hold point.ctx tokens, outside any timer.
+  void fill_cache(const Point& point, Session& s, double budget) {
+    const bool synthetic = plan_.depth_fill == DepthFill::synthetic ||
+                           (plan_.depth_fill == DepthFill::automatic &&
+                            (s.cache == Session::Cache::synthetic ||
+                             (s.cache == Session::Cache::none && should_estimate(point, s, budget / 2))));
+    const Session::Cache wanted = synthetic ? Session::Cache::synthetic : Session::Cache::prefilled;
+    if (s.cache == wanted && s.cached_ctx == point.ctx) return;
+    if (synthetic) {
+      progress_->update("filling caches");
+      s.workload->fill_synthetic(point.ctx);
+    } else {
+      s.workload->reset();
+      s.workload->prefill(point.ctx, percent_of(point.ctx, "prefill"));
+    }
+    s.cache = wanted;
+    s.cached_ctx = point.ctx;
+  }
+
+  // --- End to end ---
+
+  void measure_e2e(const Point& point, Session& s, Result& r) {
+    const double budget = budget_s(), begin = clock_.wall_s();
+    const int64_t waves = (point.requests + point.batch - 1) / point.batch;
+    std::vector<double> ttft, steps;
+    const auto wave = [&](Workload& workload, int64_t ctx, int64_t gen, const std::string& what) {
+      workload.reset();
+      const double first = workload.prefill(ctx, percent_of(ctx, what + " prefill")).wall_s;
+      double seconds = first;
+      for (int64_t generated = 1; generated < gen;) {  // a few steps at a time, for the progress line
+        const int64_t count = std::min<int64_t>(64, gen - generated);
+        const std::vector<double> some = workload.decode(count);
+        steps.insert(steps.end(), some.begin(), some.end());
+        seconds = std::accumulate(some.begin(), some.end(), seconds);
+        generated += count;
+        progress_->update(what + " token " + std::to_string(generated) + "/" + std::to_string(gen));
+      }
+      ttft.push_back(first);
+      return seconds;
+    };
+    const int64_t warmups = plan_.warmup.value_or(1);
+    for (int64_t i = 0; i < warmups; ++i)
+      wave(*s.workload, std::min(point.ctx, kWarmupCtx), std::min<int64_t>(5, point.gen), "warm-up");
+    ttft.clear();
+    steps.clear();
+    const Repetitions done = repetitions(budget - (clock_.wall_s() - begin), [&](int64_t rep) {
+      double seconds = 0;
+      for (int64_t w = 0; w < waves; ++w) {
+        const int64_t size = std::min(point.batch, point.requests - w * point.batch);
+        Workload part(*s.engine, size, plan_.chunk, plan_.seed, clock_);
+        part.choose_input(rep * waves + w);
+        seconds += wave(part, point.ctx, point.gen, "rep " + std::to_string(rep + 1));
+      }
+      if (rep == 0) r.logits_hash = s.workload->logits_hash();
+      return seconds;
+    });
+    s.cache = Session::Cache::none;
+    set_samples(r, done.samples, done.stop);
+    r.warmup = warmups;
+    r.waves = waves;
+    r.ttft_s = median(ttft);
+    if (!steps.empty()) r.tpot_s = std::accumulate(steps.begin(), steps.end(), 0.0) / static_cast<double>(steps.size());
+    r.tok_s = static_cast<double>(point.requests * point.gen) / *r.value;
+    r.cpu_s = std::accumulate(done.cpu_s.begin(), done.cpu_s.end(), 0.0) / static_cast<double>(done.cpu_s.size());
+  }
+
+  // --- Words ---
+
+  static std::string title(const Point& point) {
+    return point.phase + " " + point.hybrid + " ctx " + token_label(point.ctx) + " bs " + std::to_string(point.batch);
+  }
+
+  // Said once, before anything runs.
+  void warn() {
+    if (plan_.quiet) return;
+    std::vector<std::string> said;
+    for (const Point& point : points_)
+      for (const std::string& warning : point.warnings)
+        if (std::find(said.begin(), said.end(), warning) == said.end()) said.push_back(warning);
+    for (const std::string& warning : said) progress_->note("warning " + warning);
+  }
+
+  // The softmax row that belongs to a hybrid one.
+  static const Result* twin_of(const Result& row, const std::vector<Result>& rows) {
+    for (const Result& other : rows)
+      if (other.hybrid == "softmax" && row.hybrid != "softmax" && other.phase == row.phase && other.ctx == row.ctx &&
+          other.gen == row.gen && other.batch == row.batch && other.layers == row.layers &&
+          other.yarn_factor == row.yarn_factor && other.engine == row.engine)
+        return &other;
+    return nullptr;
+  }
+
+  // "3.50x [3.48, 3.53]": how many times faster, with the interval that follows from both rows' own, as if independent.
+  static std::string speed_up(const Result& row, const Result& twin) {
+    const double ratio = *twin.value / *row.value;
+    const bool estimated = row.method == "estimated" || twin.method == "estimated";
+    char text[64];
+    std::snprintf(text, sizeof text, "%s%.2fx", estimated ? "~" : "", ratio);
+    if (!row.ci95_low || !twin.ci95_low) return text;
+    const auto half = [](const Result& r) { return (*r.ci95_high - *r.ci95_low) / 2 / *r.value; };
+    const double width = ratio * std::hypot(half(row), half(twin));
+    char interval[48];
+    std::snprintf(interval, sizeof interval, " [%.2f, %.2f]", ratio - width, ratio + width);
+    return std::string(text) + interval;
+  }
+
+  static Strings conclusion(const std::vector<Result>& rows, Command command) {
+    Strings lines;
+    for (const Result& row : rows) {
+      if (row.phase == "decode" && command == Command::throughput) continue;  // said with its prefill
+      const Result* twin = twin_of(row, rows);
+      if (!row.value || twin == nullptr || !twin->value) continue;
+      std::string line = "speed-up " + row.hybrid + " over softmax at " + row.ctx_label;
+      if (row.batch > 1) line += ", batch " + std::to_string(row.batch);
+      line += ": " + row.phase + " " + speed_up(row, *twin);
+      for (const Result& decode : rows) {
+        const Result* decode_twin = twin_of(decode, rows);
+        if (row.phase == "prefill" && decode.phase == "decode" && decode.hybrid == row.hybrid &&
+            decode.ctx == row.ctx && decode.batch == row.batch && decode.layers == row.layers &&
+            decode.yarn_factor == row.yarn_factor && decode.value && decode_twin != nullptr && decode_twin->value)
+          line += ", decode " + speed_up(decode, *decode_twin);
+      }
+      char cache[32];
+      std::snprintf(cache, sizeof cache, ", cache %.3fx", row.cache_ratio_vs_softmax.value_or(1));
+      lines.push_back(line + cache);
+    }
+    std::string anchors;
+    const Result* estimated = nullptr;
+    for (const Result& row : rows) {
+      if (row.method != "estimated" || !row.value) continue;
+      estimated = &row;
+      char text[96];
+      std::snprintf(text, sizeof text, "%s%s %+.1f %%", anchors.empty() ? "" : ", ", row.hybrid.c_str(),
+                    100 * *row.est_anchor_error);
+      anchors += text;
+    }
+    if (estimated != nullptr)
+      lines.push_back("~ estimated from " + std::to_string(*estimated->est_points) + " chunks of " +
+                      std::to_string(*estimated->chunk) +
+                      " tokens at their true depth; estimates against whole prefills of " +
+                      token_label(*estimated->est_anchor_ctx) + " tokens were off by: " + anchors);
+    return lines;
+  }
+
+  std::string closing_line(const std::vector<Result>& rows, const RunFolder* folder) const {
+    const auto failed = std::count_if(rows.begin(), rows.end(), [](const Result& r) { return !r.value; });
+    std::string line = std::to_string(rows.size()) + " point" + (rows.size() == 1 ? "" : "s") + ", " +
+                       std::to_string(failed) + " failed, " + duration_text(clock_.wall_s() - begin_s_);
+    if (folder != nullptr)
+      line = "saved: " + (std::filesystem::path(plan_.results) / folder->id()).string() + "/  (" + line + ")";
+    return line;
+  }
+
+  const Plan& plan_;
+  Command command_;
+  std::vector<Point> points_;
+  int threads_;
+  std::vector<std::string> sessions_;      // key of each point's
+  std::map<std::string, int64_t> tokens_;  // that each session's sequences must hold: of all points that use it
+  std::vector<double> work_;               // of each point
+  mutable Clock clock_;
+  double begin_s_ = 0;
+  std::vector<size_t> order_;  // in which points are measured
+  size_t turn_ = 0;            // of the point being measured, in order_
+  std::string device_ = cpu_device_name(), commit_ = capture_environment().commit;
+  std::unique_ptr<Progress> progress_;
+  Session session_;
+  std::vector<std::optional<Result>> results_;  // of each point
+};
+
+}  // namespace
+
+ExitCode run_measurements(const Plan& plan, Command command) {
+  Run run(plan, command);
+  return plan.dry_run ? run.show() : run.measure();
+}
+
+}  // namespace ringbench
