@@ -243,6 +243,7 @@ class Run {
       else
         measure_e2e(point, s, result);
       describe_engine(s, result);
+      if (point.phase == "decode") s.workload->restore_states();  // as the next point of this session expects it
     } catch (const Failure& failure) {
       // Of several points one may fail; a single one ends the run with its own exit code.
       if (points_.size() == 1) throw;
@@ -488,7 +489,7 @@ class Run {
     s.cached_ctx = point.ctx;
     r.status = r.method = "estimated";
     r.estimator = "chunk";
-    r.stop = "budget";
+    r.stop = plan_.reps ? "fixed" : "budget";
     r.warmup = 1;
     r.value = e.seconds;
     r.ci95_low = e.ci95_low;
@@ -656,17 +657,18 @@ class Run {
     return nullptr;
   }
 
-  // "3.50x [3.48, 3.53]": how many times faster, with the interval that follows from both rows' own, as if independent.
+  // "3.50x [3.48, 3.53]": how many times faster. The interval follows from those of both rows as if independent: the
+  // logarithms of their ends add in squares.
   static std::string speed_up(const Result& row, const Result& twin) {
     const double ratio = *twin.value / *row.value;
     const bool estimated = row.method == "estimated" || twin.method == "estimated";
-    char text[64];
+    char text[80];
     std::snprintf(text, sizeof text, "%s%.2fx", estimated ? "~" : "", ratio);
-    if (!row.ci95_low || !twin.ci95_low) return text;
-    const auto half = [](const Result& r) { return (*r.ci95_high - *r.ci95_low) / 2 / *r.value; };
-    const double width = ratio * std::hypot(half(row), half(twin));
+    if (!(row.ci95_low > 0.0 && twin.ci95_low > 0.0)) return text;
+    const double lower = std::hypot(std::log(*twin.value / *twin.ci95_low), std::log(*row.ci95_high / *row.value));
+    const double upper = std::hypot(std::log(*twin.ci95_high / *twin.value), std::log(*row.value / *row.ci95_low));
     char interval[48];
-    std::snprintf(interval, sizeof interval, " [%.2f, %.2f]", ratio - width, ratio + width);
+    std::snprintf(interval, sizeof interval, " [%.2f, %.2f]", ratio * std::exp(-lower), ratio * std::exp(upper));
     return std::string(text) + interval;
   }
 
