@@ -145,7 +145,9 @@ PrefillEstimate estimate_prefill(Workload& workload, int64_t ctx, const Estimate
   const std::vector<int64_t> positions = sample_positions(ctx, chunk, effort.points);
   if (positions.size() < 4)
     refuse(std::to_string(ctx) + " tokens are " +
-           (chunk > ctx ? "no whole chunk" : std::to_string(ctx / chunk) + " chunks of " + std::to_string(chunk)) +
+           (chunk > ctx ? "no whole chunk"
+                        : std::to_string(ctx / chunk) + (ctx / chunk == 1 ? " chunk of " : " chunks of ") +
+                              std::to_string(chunk)) +
            "; an estimate needs at least 4.");
   PrefillEstimate e;
   e.points = static_cast<int64_t>(positions.size());

@@ -35,6 +35,7 @@ struct Session {
   std::unique_ptr<Engine> engine;
   std::unique_ptr<Workload> workload;
   enum class Cache { none, prefilled, synthetic } cache = Cache::none;
+  bool repeatable = false;               // `cache` does not depend on how many repetitions came before
   int64_t cached_ctx = 0;                // tokens of `cache`
   std::optional<LineFit> prefill_times;  // wall seconds of a chunk against its position, for planning
 };
@@ -57,9 +58,9 @@ class Run {
       const std::string& session = sessions_.emplace_back(session_key(point));
       rank.emplace(session, rank.size());
       tokens_[session] = std::max(tokens_[session], point.tokens());
-      work_.push_back(work_of(point));
       order_.push_back(order_.size());
     }
+    for (const Point& point : points_) work_.push_back(work_of(point));
     // In the order of the grid, but points that can share an engine and its caches follow each other, shorter outputs
     // first: a cache counts as far as it has ever been filled.
     const auto turn = [&](size_t i) { return std::pair(rank.at(sessions_[i]), points_[i].gen); };
@@ -150,7 +151,7 @@ class Run {
 
   // Relative work, for sharing a budget and for the ETA: seconds on a CPU core pair, to a factor of two or so.
   double work_of(const Point& point) const {
-    if (!point.error.empty()) return 0;
+    if (!point.error.empty() || plan_memory(point).total() > available_memory_bytes()) return 0;  // not run
     const auto seconds = [](const Cost& cost) { return cost.flops * 5e-12 + cost.bytes * 5e-11; };
     const auto steps = [&] {
       return seconds(append_cost(point.config, 1, point.ctx, point.batch, plan_.dtype)) *
@@ -433,6 +434,7 @@ class Run {
     });
     s.cache = Session::Cache::prefilled;
     s.cached_ctx = point.ctx;
+    s.repeatable = done.samples.size() == 1;
     set_samples(r, done.samples, done.stop);
     r.warmup = warmups;
     r.tok_s = static_cast<double>(point.batch * point.ctx) / *r.value;
@@ -487,6 +489,7 @@ class Run {
                                                [this](const std::string& text) { progress_->update(text); });
     s.cache = Session::Cache::synthetic;
     s.cached_ctx = point.ctx;
+    s.repeatable = false;  // sampled chunks were written into it
     r.status = r.method = "estimated";
     r.estimator = "chunk";
     r.stop = plan_.reps ? "fixed" : "budget";
@@ -556,7 +559,7 @@ class Run {
     if (steps.size() >= 10) r.step_p90_s = quantile(steps, 0.9);
     if (steps.size() >= 100) r.step_p99_s = quantile(steps, 0.99);
     r.cpu_s = (clock_.cpu_s() - cpu) / static_cast<double>(reps);
-    r.logits_hash = s.workload->logits_hash();
+    if (s.repeatable) r.logits_hash = s.workload->logits_hash();
   }
 
   // (t_last - t_first) / (steps - 1): the first step is where the clock starts; a single step counts whole.
@@ -572,7 +575,9 @@ class Run {
                             (s.cache == Session::Cache::synthetic ||
                              (s.cache == Session::Cache::none && should_estimate(point, s, budget / 2))));
     const Session::Cache wanted = synthetic ? Session::Cache::synthetic : Session::Cache::prefilled;
-    if (s.cache == wanted && s.cached_ctx == point.ctx) return;
+    // Another prefill would cost as much as the measurement; synthetic filling is a copy.
+    if (s.cache == wanted && s.cached_ctx == point.ctx && (s.repeatable || !synthetic)) return;
+    s.workload->choose_input(0);
     if (synthetic) {
       progress_->update("filling caches");
       s.workload->fill_synthetic(point.ctx);
@@ -582,6 +587,7 @@ class Run {
     }
     s.cache = wanted;
     s.cached_ctx = point.ctx;
+    s.repeatable = true;
   }
 
   // --- End to end ---

@@ -25,6 +25,10 @@ Memory plan_reference_memory(const ModelConfig& config, const EngineOptions& opt
   const int64_t size = size_of(options.dtype);
   Memory memory{.weights = 0, .kv = one.kv * options.slots, .state = one.state * options.slots, .workspace = 0};
   memory.weights = count_parameters(config).total * size;
+  if (options.mtp)
+    for (const TensorSpec& spec : expected_tensors(config))
+      if (spec.name.starts_with("model.layers." + std::to_string(config.num_hidden_layers) + "."))
+        memory.weights += spec.size() * size;
   // One pass at its widest: stream, normed input, q k v, attention output and gate, experts' inputs and outputs.
   const int64_t rows =
       options.chunk > 0 ? std::max<int64_t>(options.chunk, options.slots) : std::max<int64_t>(1, options.max_tokens);

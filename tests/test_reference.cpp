@@ -1,6 +1,9 @@
 // The equations of reference/ against their definitions, written out as plain loops; and the engine against itself:
 // chunks, steps, batches, threads, hand-over of states.
+#include <algorithm>
 #include <cmath>
+#include <map>
+#include <numbers>
 #include <numeric>
 
 #include "reference/engine.h"
@@ -89,6 +92,11 @@ std::vector<double> forward(Engine& engine, int slot, const std::vector<int32_t>
   const Step step{slot, ids};
   engine.forward({&step, 1}, rows);
   return rows == Rows::none ? std::vector<double>() : as_doubles(engine.logits());
+}
+
+// f32 keys and values of all softmax layers.
+int64_t sequence_kv_bytes(const ModelConfig& config, int64_t positions) {
+  return 2 * 4 * positions * config.num_key_value_heads * config.head_dim * config.count(LayerType::softmax_attention);
 }
 
 void append(std::vector<double>& to, const std::vector<double>& from) { to.insert(to.end(), from.begin(), from.end()); }
@@ -197,6 +205,31 @@ TEST_CASE("dropped expert groups are never chosen, not even by a positive zero a
   REQUIRE(std::abs(r.weights(0, 0) - scores(0, 4) / sum * config.routed_scaling_factor) <= 1e-15);
 }
 
+TEST_CASE("routing weights: normalised where the config says so, but never a single one; no overflow") {
+  ModelConfig config = tiny();
+  config.n_group = config.topk_group = 1;
+  config.num_experts = 4;
+  config.routed_scaling_factor = 2;
+  Matrix<double> logits(1, 4), scores;
+  logits << 1000, 998, 0, 999;  // exp of these is infinite
+  for (const Router router : {Router::softmax_topk, Router::sigmoid_topk}) {
+    for (const bool norm : {true, false}) {
+      for (const int k : {1, 2}) {
+        INFO(static_cast<int>(router) << " norm " << norm << " k " << k);
+        config.router = router, config.norm_topk_prob = norm, config.num_experts_per_tok = k;
+        const Route<double> r = route(logits, RowVector<double>(), config, scores);
+        REQUIRE(r.experts(0, 0) == 0);
+        // Softmax over logits 0, -1, -2 (and one too small to see); sigmoids are 1.
+        const double first = router == Router::softmax_topk ? 1 / (1 + std::exp(-1) + std::exp(-2)) : 1.0,
+                     second = router == Router::softmax_topk ? first * std::exp(-1) : 1.0;
+        const double sum = norm && k > 1 ? first + second : 1.0;
+        REQUIRE(std::abs(r.weights(0, 0) - 2 * first / sum) <= 1e-15);
+        if (k > 1) REQUIRE(std::abs(r.weights(0, 1) - 2 * second / sum) <= 1e-15);
+      }
+    }
+  }
+}
+
 TEST_CASE("a mixture in which one expert takes everything and others nothing is the plain sum") {
   ModelConfig config = tiny();
   config.swiglu_limit = 0;
@@ -214,9 +247,38 @@ TEST_CASE("a mixture in which one expert takes everything and others nothing is 
   r.experts(7, 1) = 2;
   const Matrix<double> y = mixture(x, r, experts, config), one = mlp(x, experts[1], config),
                        two = mlp(x, experts[2], config);
-  REQUIRE((y.row(0) - 0.5 * one.row(0)).norm() <= 1e-12);
-  REQUIRE((y.row(199) - 0.5 * one.row(199)).norm() <= 1e-12);
-  REQUIRE((y.row(7) - 0.25 * one.row(7) - 0.25 * two.row(7)).norm() <= 1e-12);
+  for (int64_t t = 0; t < 200; ++t)  // 399 pairs of one expert: more than go through it at once
+    REQUIRE((y.row(t) - 0.25 * one.row(t) - 0.25 * (t == 7 ? two : one).row(t)).norm() <= 1e-12);
+}
+
+TEST_CASE("YaRN's ramp is its definition where its ends leave the pairs there are, or fall together") {
+  struct Window {
+    double theta;
+    int64_t original;
+    double beta_fast, beta_slow;
+    bool truncate;
+  };
+  for (const Window& w : {Window{1e4, 131072, 32, 1, true},  // ends beyond the last pair
+                          Window{1e4, 131072, 32, 1, false}, Window{1e6, 32768, 32, 1, true},
+                          Window{1e4, 6, 32, 1, true},    // both ends at the first pair
+                          Window{1e4, 100, 32, 1, true},  // begins before it
+                          Window{1e4, 4096, 2, 2, false}}) {
+    INFO("theta " << w.theta << ", window " << w.original);
+    constexpr int D = 64;
+    const RopeScaling yarn{4, w.original, w.beta_fast, w.beta_slow, w.truncate, 1};
+    const auto frequencies = inverse_frequencies(D, w.theta, yarn);
+    double low = D * std::log(static_cast<double>(w.original) / (w.beta_fast * 2 * std::numbers::pi)) /
+                 (2 * std::log(w.theta)),
+           high = D * std::log(static_cast<double>(w.original) / (w.beta_slow * 2 * std::numbers::pi)) /
+                  (2 * std::log(w.theta));
+    if (w.truncate) low = std::floor(low), high = std::ceil(high);
+    low = low < 0 ? 0 : low;
+    for (int j = 0; j < D / 2; ++j) {
+      const double plain = std::pow(w.theta, -2.0 * j / D);
+      const double at = (j - low) / (high - low), ramp = j <= low ? 0 : high - low < 0.01 || at > 1 ? 1 : at;
+      REQUIRE(std::abs(frequencies[static_cast<size_t>(j)] / (plain * (1 - ramp) + plain / 4 * ramp) - 1) <= 1e-13);
+    }
+  }
 }
 
 TEST_CASE("fp8 e4m3 rounds to nearest even, saturates at 448 and keeps subnormals") {
@@ -342,6 +404,211 @@ TEST_CASE("seek goes back and forth over a cache; a recurrent state stays") {
   REQUIRE_THROWS_AS(engine->seek(0, 61), std::out_of_range);
 }
 
+TEST_CASE("a forward after seeking back keeps what lies beyond; an imported state can be moved in too") {
+  const ModelConfig config = tiny().with_hybrid_ratio(HybridRatio::parse("softmax"));
+  const Weights weights = Weights::random(config, 3);
+  const auto ids = tokens(60, config.vocab_size);
+  auto engine = make_reference_engine(config, weights, options_for(DType::f64));
+  forward(*engine, 0, ids, Rows::none);
+  const auto next = forward(*engine, 0, {7});
+  engine->seek(0, 30);
+  forward(*engine, 0, {ids[30]}, Rows::none);  // the token that was there
+  engine->seek(0, 60);
+  REQUIRE(max_abs_difference(forward(*engine, 0, {7}), next) <= 1e-12);
+
+  auto other = make_reference_engine(config, weights, options_for(DType::f64));
+  engine->seek(0, 60);
+  for (int layer = 0; layer < config.num_hidden_layers; ++layer)
+    other->import_state(0, layer, engine->export_state(0, layer), 60);
+  REQUIRE(other->position(0) == 60);
+  other->seek(0, 0);
+  other->seek(0, 60);
+  REQUIRE(max_abs_difference(forward(*other, 0, {7}), next) <= 1e-12);
+}
+
+TEST_CASE("a reset sequence starts anew, and its neighbours go on") {
+  const ModelConfig config = tiny();
+  auto engine = make_reference_engine(config, Weights::random(config, 3), options_for(DType::f32, 0, 2));
+  const auto ids = tokens(50, config.vocab_size);
+  const auto first = forward(*engine, 0, ids), neighbour = forward(*engine, 1, ids);
+  engine->reset(0);
+  REQUIRE(engine->position(0) == 0);
+  REQUIRE(engine->position(1) == 50);
+  REQUIRE_THROWS_AS(engine->seek(0, 1), std::out_of_range);
+  REQUIRE(engine->report().memory.kv == sequence_kv_bytes(config, 50));
+  REQUIRE(forward(*engine, 0, ids) == first);
+  REQUIRE(forward(*engine, 1, {3}) == forward(*engine, 0, {3}));
+}
+
+TEST_CASE("Rows::last gives the last of all rows; the greedy choice is the largest, the lowest id among equals") {
+  const ModelConfig config = tiny();
+  const Weights weights = Weights::random(config, 3);
+  const auto ids = tokens(70, config.vocab_size);
+  for (const int64_t chunk : {0, 32}) {
+    auto engine = make_reference_engine(config, weights, options_for(DType::f64, chunk));
+    const auto all = forward(*engine, 0, ids);
+    engine->reset(0);
+    const auto last = forward(*engine, 0, ids, Rows::last);
+    REQUIRE(max_abs_difference(last, {all.end() - config.vocab_size, all.end()}) <= 1e-12);
+    int32_t chosen = -1;
+    engine->argmax({&chosen, 1});
+    REQUIRE(chosen == std::max_element(last.begin(), last.end()) - last.begin());
+    std::vector<int32_t> two(2);
+    REQUIRE_THROWS_AS(engine->argmax(two), std::invalid_argument);
+  }
+  auto zero = make_reference_engine(config, Weights::random(config, 3, Dummy::zero), options_for(DType::f32));
+  REQUIRE(max_abs(forward(*zero, 0, ids, Rows::last)) == 0);
+  int32_t chosen = -1;
+  zero->argmax({&chosen, 1});
+  REQUIRE(chosen == 0);
+}
+
+TEST_CASE("no pass holds more than a chunk of rows, whatever the batch; single tokens always go together") {
+  const ModelConfig config = tiny();
+  auto engine = make_reference_engine(config, Weights::random(config, 3), options_for(DType::f32, 4, 6));
+  std::vector<int64_t> passes;
+  engine->hook = [&](int, std::string_view name, const HostTensorView& values) {
+    if (name == "hidden.0") passes.push_back(values.shape[0]);
+  };
+  const auto a = tokens(3, 256, 5), b = tokens(9, 256, 6), c = tokens(2, 256, 7);
+  engine->forward(std::vector<Step>{{0, a}, {1, b}, {2, c}}, Rows::none);
+  REQUIRE(passes == std::vector<int64_t>{3, 4, 4, 3});  // a | b | b | the rest of b and c
+  passes.clear();
+  std::vector<Step> steps;
+  for (int slot = 0; slot < 6; ++slot) steps.push_back({slot, std::span(a).first(1)});
+  engine->forward(steps, Rows::last);
+  REQUIRE(passes == std::vector<int64_t>{6});
+}
+
+TEST_CASE("states come in as f64, f32 or bf16; wrong shapes, types and positions are refused") {
+  const ModelConfig config = tiny();
+  auto engine = make_reference_engine(config, Weights::random(config, 3), options_for(DType::f32));
+  const int linear = 0, softmax = config.num_hidden_layers - 1;
+  HostTensor values(DType::bf16, {config.num_attention_heads, config.head_dim, config.head_dim});
+  for (size_t i = 0; bf16 & x : values.as<bf16>()) x = bf16(static_cast<float>(i++ % 64) - 31.5f);
+  LayerState state;
+  state.kv = std::move(values);
+  engine->import_state(0, linear, state, 5);
+  const LayerState back = engine->export_state(0, linear);
+  for (size_t i = 0; const float x : back.kv.as<float>()) REQUIRE(x == static_cast<float>(i++ % 64) - 31.5f);
+
+  LayerState cache;
+  cache.k = HostTensor(DType::f32, {5, config.num_key_value_heads, config.head_dim});
+  cache.v = HostTensor(DType::f32, {5, config.num_key_value_heads, config.head_dim});
+  std::fill_n(cache.k.raw(), cache.k.bytes(), std::byte{0});
+  std::fill_n(cache.v.raw(), cache.v.bytes(), std::byte{0});
+  REQUIRE_NOTHROW(engine->import_state(0, softmax, cache, 5));
+  REQUIRE_THROWS_AS(engine->import_state(0, softmax, cache, 6), std::invalid_argument);  // one row short
+  REQUIRE_THROWS_AS(engine->import_state(0, softmax, state, 5), std::invalid_argument);
+  REQUIRE_THROWS_AS(engine->import_state(0, linear, cache, 5), std::invalid_argument);
+  REQUIRE_THROWS_AS(engine->import_state(0, linear, state, 401), std::length_error);
+  REQUIRE_THROWS_AS(engine->import_state(0, linear, state, -1), std::length_error);
+  state.kv = HostTensor(DType::i32, {config.num_attention_heads, config.head_dim, config.head_dim});
+  REQUIRE_THROWS_AS(engine->import_state(0, linear, state, 5), std::invalid_argument);
+}
+
+TEST_CASE("linear layers: SiLU on q, k and v, no rope, and key heads shared by neighbouring query heads") {
+  ModelConfig config = tiny();
+  config.use_qk_norm = config.linear_rope = false;
+  config.linear_silu = true;
+  config.linear_key_value_heads = 2;
+  const Weights weights = Weights::random(config, 3);
+  const auto engine = make_reference_engine(config, weights, options_for(DType::f64));
+  std::map<std::string, Matrix<double>> seen;  // "0.attn_in": [T, columns]
+  engine->hook = [&](int layer, std::string_view name, const HostTensorView& values) {
+    const int64_t rows = values.shape.empty() ? 0 : values.shape[0];
+    if (values.dtype != DType::f64 || rows == 0) return;
+    seen[std::to_string(layer) + "." + std::string(name)] = Eigen::Map<const Matrix<double>>(
+        values.as<double>().data(), rows, static_cast<int64_t>(values.as<double>().size()) / rows);
+  };
+  const int64_t T = 30, d = config.head_dim, n = config.num_attention_heads;
+  const auto ids = tokens(T, config.vocab_size);
+  const auto logits = forward(*engine, 0, ids);
+  const auto projected = [&](int layer, int64_t kv_heads) {
+    Matrix<double> w((n + 2 * kv_heads) * d, config.hidden_size);
+    weights.read<double>("model.layers." + std::to_string(layer) + ".attention.query_key_value.weight",
+                         {w.data(), static_cast<size_t>(w.size())});
+    return Matrix<double>(seen.at(std::to_string(layer) + ".attn_in") * w.transpose());
+  };
+  const Matrix<double> qkv = projected(1, 2);
+  const Matrix<double> silu = qkv.unaryExpr([](double z) { return z / (1 + std::exp(-z)); });
+  REQUIRE((seen.at("1.q") - silu.leftCols(n * d)).cwiseAbs().maxCoeff() <= 1e-13);
+  REQUIRE((seen.at("1.k") - silu.middleCols(n * d, 2 * d)).cwiseAbs().maxCoeff() <= 1e-13);
+  REQUIRE((seen.at("1.v") - silu.rightCols(2 * d)).cwiseAbs().maxCoeff() <= 1e-13);
+  for (int64_t h = 0; h < n; ++h) {
+    const int64_t key_head = h / (n / 2);
+    const Matrix<double> expected =
+        lightning_by_definition(seen.at("1.q").middleCols(h * d, d), seen.at("1.k").middleCols(key_head * d, d),
+                                seen.at("1.v").middleCols(key_head * d, d), config.log_decay(1)[static_cast<size_t>(h)],
+                                Matrix<double>::Zero(d, d));
+    REQUIRE((seen.at("1.attn_ctx").middleCols(h * d, d) - expected).cwiseAbs().maxCoeff() <= 1e-12);
+  }
+  const auto stepwise = make_reference_engine(config, weights, options_for(DType::f64));
+  std::vector<double> rows;
+  for (const int32_t id : ids) append(rows, forward(*stepwise, 0, {id}));
+  REQUIRE(max_abs_difference(rows, logits) <= 1e-11);
+  // Softmax layers have no SiLU, and rope all the same: the token at position 0 is not turned, later ones are.
+  const std::string softmax = std::to_string(config.num_hidden_layers - 1);
+  const Matrix<double> plain = projected(config.num_hidden_layers - 1, config.num_key_value_heads).leftCols(n * d);
+  REQUIRE((seen.at(softmax + ".q").row(0) - plain.row(0)).cwiseAbs().maxCoeff() <= 1e-13);
+  REQUIRE((seen.at(softmax + ".q").row(9) - plain.row(9)).cwiseAbs().maxCoeff() > 0.1);
+}
+
+TEST_CASE("norm_head scales the columns of the head, of tied embeddings too, and leaves the embeddings alone") {
+  for (const bool tied : {false, true}) {
+    ModelConfig config = tiny();
+    config.norm_head = true;
+    config.tie_word_embeddings = tied;
+    const Weights weights = Weights::random(config, 3);
+    const auto engine = make_reference_engine(config, weights, options_for(DType::f64));
+    Matrix<double> embedded, normed;
+    engine->hook = [&](int, std::string_view name, const HostTensorView& values) {
+      if (name == "hidden.0" || name == "final_norm")
+        (name == "final_norm" ? normed : embedded) =
+            Eigen::Map<const Matrix<double>>(values.as<double>().data(), values.shape[0], values.shape[1]);
+    };
+    const auto ids = tokens(5, config.vocab_size);
+    const auto logits = forward(*engine, 0, ids);
+    const auto read = [&](const char* name) {
+      Matrix<double> m(config.vocab_size, config.hidden_size);
+      weights.read<double>(name, {m.data(), static_cast<size_t>(m.size())});
+      return m;
+    };
+    const Matrix<double> embeddings = read("model.word_embeddings.weight");
+    const Matrix<double> head = tied ? embeddings : read("lm_head.weight");
+    for (int64_t t = 0; t < 5; ++t) {
+      REQUIRE(embedded.row(t) == embeddings.row(ids[static_cast<size_t>(t)]));
+      for (int64_t word = 0; word < config.vocab_size; ++word) {
+        double expected = 0;
+        for (int64_t c = 0; c < config.hidden_size; ++c)
+          expected += normed(t, c) * head(word, c) / (head.col(c).norm() + 1e-7);
+        REQUIRE(std::abs(logits[static_cast<size_t>(t * config.vocab_size + word)] - expected) <= 1e-12);
+      }
+    }
+  }
+}
+
+TEST_CASE("the MTP layer is softmax attention even where all layers are linear, and its cache is planned for") {
+  ModelConfig config = tiny().with_hybrid_ratio(HybridRatio::parse("linear"));
+  config.num_nextn_predict_layers = 1;
+  const Weights weights = Weights::random(config, 3);
+  const auto ids = tokens(80, config.vocab_size);
+  EngineOptions options = options_for(DType::f64);
+  options.mtp = true;
+  auto whole = make_reference_engine(config, weights, options);
+  forward(*whole, 0, ids);
+  const auto expected = as_doubles(whole->mtp_logits());
+  REQUIRE(expected.size() == static_cast<size_t>(79 * config.vocab_size));
+  options.chunk = 32;
+  auto chunked = make_reference_engine(config, weights, options);
+  forward(*chunked, 0, ids);
+  REQUIRE(max_abs_difference(as_doubles(chunked->mtp_logits()), expected) <= 1e-11);
+  const LayerState state = whole->export_state(0, config.num_hidden_layers);
+  REQUIRE(state.k.shape() == std::vector<int64_t>{79, config.num_key_value_heads, config.head_dim});
+  REQUIRE(plan_reference_memory(config, options).kv ==
+          2 * sequence_kv_bytes(config.with_hybrid_ratio(HybridRatio::parse("LLLS")), 400));
+}
+
 TEST_CASE("bad calls are refused before anything changes") {
   const ModelConfig config = tiny();
   auto engine = make_reference_engine(config, Weights::random(config, 3), options_for(DType::f32));
@@ -373,6 +640,8 @@ TEST_CASE("rounding points change the output, each of them, and the state keeps 
   options.precision.weights =
       Rounding::bf16;  // random weights are bf16 already, but for expert_bias, which is no matrix
   REQUIRE(forward(*make_reference_engine(config, weights, options), 0, ids) == exact);
+  options.precision.weights = Rounding::fp8_e4m3;
+  REQUIRE(max_abs_difference(forward(*make_reference_engine(config, weights, options), 0, ids), exact) > 1e-3);
 }
 
 TEST_CASE("uniform routing loads all experts alike") {
@@ -386,4 +655,43 @@ TEST_CASE("uniform routing loads all experts alike") {
   for (const auto& [layer, counts] : report.expert_tokens)
     for (const int64_t count : counts) REQUIRE(count == 8 * config.num_experts_per_tok);
   REQUIRE(engine->report().expert_tokens.empty());  // counted since the last report
+  // Three tokens at a time, as a decode would: token t goes on where token t - 1 ended.
+  std::vector<int32_t> chosen;
+  engine->hook = [&](int layer, std::string_view name, const HostTensorView& values) {
+    if (layer == config.num_hidden_layers - 1 && name == "topk_ids")
+      for (const int32_t id : values.as<int32_t>()) chosen.push_back(id);
+  };
+  engine->reset(0);
+  for (int i = 0; i < 5; ++i) forward(*engine, 0, tokens(3, config.vocab_size), Rows::none);
+  for (size_t pair = 0; pair < chosen.size(); ++pair)
+    REQUIRE(chosen[pair] == static_cast<int>(pair) % config.num_experts);
+  REQUIRE(chosen.size() == static_cast<size_t>(15 * config.num_experts_per_tok));
+}
+
+TEST_CASE("biases of linear layers are added before norm and rope, and after the output projection") {
+  ModelConfig config = tiny();
+  config.use_qkv_bias = config.use_bias = config.linear_bias = true;
+  const Weights weights = Weights::random(config, 3);
+  const auto engine = make_reference_engine(config, weights, options_for(DType::f64));
+  std::map<std::string, Matrix<double>> seen;  // of layer 1, which is linear: [T, columns]
+  engine->hook = [&](int layer, std::string_view name, const HostTensorView& values) {
+    if (layer == 1 && values.dtype == DType::f64 && values.shape.size() > 0)
+      seen[std::string(name)] =
+          Eigen::Map<const Matrix<double>>(values.as<double>().data(), values.shape[0],
+                                           static_cast<int64_t>(values.as<double>().size()) / values.shape[0]);
+  };
+  forward(*engine, 0, tokens(9, config.vocab_size));
+  const auto read = [&](const std::string& name, int64_t rows, int64_t columns) {
+    Matrix<double> m(rows, columns);
+    weights.read<double>("model.layers.1.attention." + name, {m.data(), static_cast<size_t>(m.size())});
+    return m;
+  };
+  const int64_t width = int64_t{config.num_attention_heads} * config.head_dim, H = config.hidden_size;
+  // v is neither normed nor turned.
+  const Matrix<double> v = (seen.at("attn_in") * read("query_key_value.weight", 3 * width, H).transpose()).rowwise() +
+                           read("query_key_value.bias", 1, 3 * width).row(0);
+  REQUIRE((seen.at("v") - v.rightCols(width)).cwiseAbs().maxCoeff() <= 1e-13);
+  const Matrix<double> y =
+      (seen.at("dense_in") * read("dense.weight", H, width).transpose()).rowwise() + read("dense.bias", 1, H).row(0);
+  REQUIRE((seen.at("attn_out") - y).cwiseAbs().maxCoeff() <= 1e-13);
 }
