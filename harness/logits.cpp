@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
@@ -34,7 +35,9 @@ std::vector<int32_t> read_ids(const nlohmann::json& file, const std::string& key
   std::vector<int32_t> result;
   for (const auto& id : *ids) {
     if (!id.is_number_integer() || id < 0 || id >= vocab_size)
-      throw UsageError(where + ": " + key + "[" + std::to_string(result.size()) + "] is " + id.dump().substr(0, 40) +
+      // Lists and objects by their kind alone: printing one that nests deep enough would exhaust the stack.
+      throw UsageError(where + ": " + key + "[" + std::to_string(result.size()) + "] is " +
+                       (id.is_structured() ? id.type_name() : id.dump().substr(0, 40)) +
                        "; token ids of this model are whole numbers from 0 to " + std::to_string(vocab_size - 1) + ".");
     result.push_back(id.get<int32_t>());
   }
@@ -54,6 +57,7 @@ TokenIds read_tokens(const std::string& path, int64_t vocab_size) {
 }
 
 void check_writable(const std::string& path) {
+  if (path.empty()) throw UsageError("--out: the path is empty. Name a .safetensors file.");
   const fs::path folder = fs::absolute(path).parent_path();
   errno = fs::is_directory(path) ? EISDIR : 0;
   if (errno != 0 || access(folder.c_str(), W_OK) != 0 || (fs::exists(path) && access(path.c_str(), W_OK) != 0))
@@ -109,7 +113,7 @@ void write_logits(const LogitsRequest& request) {
       model.checkpoint.empty() ? Weights::random(config, request.seed) : Weights::load(config, model.checkpoint);
   const auto engine = make_reference_engine(config, weights, options);
   RowsOut logits(request.dtype, ids.size(), config.vocab_size);
-  RowsOut mtp_logits(request.dtype, mtp ? ids.size() - 1 : 0, config.vocab_size);
+  RowsOut mtp_logits(request.dtype, config.has_mtp() ? ids.size() - 1 : 0, config.vocab_size);
   const auto forward = [&](std::span<const int32_t> tokens) {
     const Step step = {0, tokens};
     engine->forward({&step, 1}, Rows::all);
@@ -123,10 +127,14 @@ void write_logits(const LogitsRequest& request) {
   for (size_t at = 0; at < decode.size(); ++at) forward(decode.subspan(at, 1));
 
   std::vector<std::pair<std::string, HostTensorView>> tensors = {{"logits", logits.complete()}};
-  if (mtp) tensors.emplace_back("mtp_logits", mtp_logits.complete());
-  write_safetensors(
-      request.out, tensors,
-      {{"model", config.name}, {"weights", weights.label()}, {"dtype", std::string(name_of(request.dtype))}});
+  if (config.has_mtp()) tensors.emplace_back("mtp_logits", mtp_logits.complete());
+  const std::map<std::string, std::string> metadata = {
+      {"model", config.name}, {"weights", weights.label()}, {"dtype", std::string(name_of(request.dtype))}};
+  try {
+    write_safetensors(request.out, tensors, metadata);
+  } catch (const WeightsError& e) {  // the path was good before all this: a disk that filled up, not a bad request
+    throw Failure(ExitCode::environment, std::string("--out: ") + e.what());
+  }
 }
 
 }  // namespace ringbench

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <iostream>
 #include <map>
@@ -113,6 +114,15 @@ int parse_small_count(const Arguments& a, const std::string& flag, int64_t minim
   return static_cast<int>(value);
 }
 
+// Beyond this some OpenMP runtimes crash in place of starting threads.
+int parse_threads(const Arguments& a) {
+  constexpr int most = 1024;
+  const int threads = parse_small_count(a, "--threads", 1);
+  if (threads > most)
+    throw UsageError("--threads: " + a.text("--threads") + " is too large. The most is " + std::to_string(most) + ".");
+  return threads;
+}
+
 uint64_t parse_seed(const Arguments& a) { return static_cast<uint64_t>(parse_count(a.text("--seed"), "--seed", 0)); }
 
 Format parse_format(const std::string& word) {
@@ -150,7 +160,7 @@ void read_engine(const Arguments& a, Plan& plan) {
   if (a.given("--kernel"))
     throw UsageError("--kernel: engine 'reference' has one variant of each operator. Leave --kernel out.");
   if (a.given("--chunk")) plan.chunk = parse_tokens(a.text("--chunk"), "--chunk");
-  if (a.given("--threads")) plan.threads = parse_small_count(a, "--threads", 1);
+  if (a.given("--threads")) plan.threads = parse_threads(a);
   if (a.given("--parity"))
     plan.parity = choose<ParityMode>(a.text("--parity"), {{"off", ParityMode::off},
                                                           {"quick", ParityMode::quick},
@@ -277,7 +287,7 @@ int logits(const Arguments& a, char** argv) {
   if (a.given("--slope-layer-offset"))
     request.slope_layer_offset = parse_slope_layer_offset(a.text("--slope-layer-offset"));
   if (a.text_or("--rope-angles", "f64") == "f32") request.rope_angles = RopeAngles::f32;
-  if (a.given("--threads")) request.threads = parse_small_count(a, "--threads", 1);
+  if (a.given("--threads")) request.threads = parse_threads(a);
   if (a.given("--seed")) request.seed = parse_seed(a);
   restart_with_passive_waiting(argv);
   write_logits(request);
@@ -343,6 +353,7 @@ int report(ExitCode code, std::string message, const std::string& hint = "") {
 }
 
 int run_program(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is then an error of write(), with a message
   try {
     const int code = dispatch(argc, argv);
     std::cout.flush();

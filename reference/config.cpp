@@ -259,6 +259,7 @@ std::string ModelConfig::sha() const {
   // Without linear layers these change nothing: the softmax twin of a hybrid is the softmax model.
   if (count(LayerType::linear_attention) > 0) {
     append(text, "linear_key_value_heads", std::to_string(linear_key_value_heads));
+    append(text, "linear_bias", std::to_string(linear_bias && (use_qkv_bias || use_bias)));
     append(text, "linear_silu", std::to_string(linear_silu));
     append(text, "linear_rope", std::to_string(linear_rope));
     append(text, "group_norm_size", std::to_string(group_norm_size));

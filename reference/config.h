@@ -77,7 +77,7 @@ struct ModelConfig {
 
   // Attention, both kinds.
   bool use_qkv_bias = false;     // on q, k, v
-  bool use_bias = false;         // on the output projection of softmax layers
+  bool use_bias = false;         // on the output projection
   bool use_qk_norm = false;      // RMSNorm per head on q and k, before rope
   bool attention_sinks = false;  // one learned logit per head in the softmax's denominator
   double rope_theta = 10000.0;
@@ -86,6 +86,7 @@ struct ModelConfig {
 
   // Linear attention.
   int linear_key_value_heads = 0;  // heads of k and v; = num_attention_heads in all published models
+  bool linear_bias = false;        // use_qkv_bias and use_bias hold for linear layers too (V2), not only for softmax
   bool linear_silu = false;        // SiLU on q, k, v before norm and rope
   bool linear_rope = true;
   int group_norm_size = 1;    // number of groups of the output norm; 1: one norm over all channels
@@ -135,6 +136,7 @@ struct ModelConfig {
   int64_t kv_heads(LayerType type) const {
     return type == LayerType::linear_attention ? linear_key_value_heads : num_key_value_heads;
   }
+  bool has_bias(LayerType type) const { return type != LayerType::linear_attention || linear_bias; }
   int count(LayerType type) const;
   // "LLLLS LLLLS LLLLS LLLLS": one letter a layer, groups apart; parse() of HybridRatio reads it back.
   std::string layer_pattern() const;

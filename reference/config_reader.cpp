@@ -149,7 +149,7 @@ constexpr std::string_view ignored_keys = R"(
     pruned_heads remove_invalid_values repetition_penalty resid_pdrop return_dict return_dict_in_generate
     router_aux_loss_coef sep_token_id seq_aux suppress_tokens task_specific_params temperature tf_legacy_loss
     tie_encoder_decoder tokenizer_class top_k top_p torchscript transformers.js_config transformers_version typical_p
-    unk_token_id use_bfloat16 use_cache)";
+    unk_token_id unsloth_fixed unsloth_version use_bfloat16 use_cache)";
 
 // Keys without a class default that any architecture may give: absent or null means "not there". The second line is
 // for linear layers, which layer_types or --hybrid may ask of any architecture.
@@ -167,7 +167,7 @@ struct Architecture {
   std::string_view defaults;              // JSON: what the class takes where the file is silent
   std::string_view more_defaults = "{}";  // JSON: what a derived class adds
   std::string_view fixed;                 // JSON: keys that may be given with this one value only
-  int64_t yarn_original = 0;              // default of original_max_position_embeddings; 0: max_position_embeddings
+  int64_t yarn_original = 0;  // v1's own YaRN: its default of original_max_position_embeddings; 0: transformers' YaRN
   void (*read)(Keys& keys, ModelConfig& config);
 };
 
@@ -221,11 +221,15 @@ constexpr std::string_view gpt_oss = R"({
 constexpr std::string_view bailing_fixed =
     R"({"hidden_act": "silu", "norm_softmax": false, "rotary_type": "full-1d", "use_sliding_window": false})";
 constexpr std::string_view bailing_v2_fixed =
-    R"({"hidden_act": "silu", "topk_method": "noaux_tc", "use_rmsnorm": true, "use_sliding_window": false})";
+    R"({"hidden_act": "silu", "moe_router_enable_routed_scaling": true, "moe_router_enable_shared_expert": true,
+        "norm_softmax": false, "topk_method": "noaux_tc", "use_linear_gqa": false, "use_rmsnorm": true,
+        "use_sliding_window": false})";
+constexpr std::string_view qwen_fixed = R"({"hidden_act": "silu", "use_mrope": false})";
 constexpr std::string_view silu = R"({"hidden_act": "silu"})";
 
 constexpr std::string_view bailing_v2_optional =
-    "intermediate_size moe_shared_expert_intermediate_size norm_head partial_rotary_factor rotary_dim router_dtype";
+    "intermediate_size moe_shared_expert_intermediate_size norm_head partial_rotary_factor rotary_dim router_dtype "
+    "use_linear_silu";
 
 constexpr Architecture architectures[] = {
     {.name = "BailingMoeForCausalLM",
@@ -265,7 +269,7 @@ constexpr Architecture architectures[] = {
      .required = qwen_sizes,
      .optional = "partial_rotary_factor",
      .defaults = qwen,
-     .fixed = silu,
+     .fixed = qwen_fixed,
      .read = read_qwen2},
     {.name = "Qwen3ForCausalLM",
      .tensor_names = TensorNames::qwen,
@@ -273,7 +277,7 @@ constexpr Architecture architectures[] = {
      .optional = "partial_rotary_factor",
      .defaults = qwen,
      .more_defaults = qwen3,
-     .fixed = silu,
+     .fixed = qwen_fixed,
      .read = read_qwen3},
     {.name = "GptOssForCausalLM",
      .tensor_names = TensorNames::gpt_oss,
@@ -329,7 +333,7 @@ void spread_rope_parameters(Keys& keys) {
   keys.set("rope_scaling", std::move(rope));
 }
 
-std::optional<RopeScaling> read_rope_scaling(const Keys& keys, int64_t default_original, ModelConfig& config) {
+std::optional<RopeScaling> read_rope_scaling(const Keys& keys, const Architecture& row, ModelConfig& config) {
   if (!keys.has("rope_scaling")) return std::nullopt;
   const Keys rope = keys.object("rope_scaling",
                                 "attention_factor attn_factor beta_fast beta_slow factor mscale mscale_all_dim "
@@ -347,7 +351,7 @@ std::optional<RopeScaling> read_rope_scaling(const Keys& keys, int64_t default_o
   if (rope.has("original_max_position_embeddings")) {
     yarn.original_max_position_embeddings = rope.size("original_max_position_embeddings");
   } else {
-    yarn.original_max_position_embeddings = default_original ? default_original : config.max_position_embeddings;
+    yarn.original_max_position_embeddings = row.yarn_original ? row.yarn_original : config.max_position_embeddings;
     config.defaulted_keys.push_back("rope_scaling.original_max_position_embeddings=" +
                                     std::to_string(yarn.original_max_position_embeddings));
   }
@@ -360,8 +364,16 @@ std::optional<RopeScaling> read_rope_scaling(const Keys& keys, int64_t default_o
   if (rope.has("attention_factor")) {
     yarn.attention_factor = rope.number("attention_factor", 1e-6, 1e6);
   } else {
-    const double mscale = rope.has("mscale") ? rope.number("mscale", 0.0, 1e6) : 1.0;
-    const double all_dim = rope.has("mscale_all_dim") ? rope.number("mscale_all_dim", 0.0, 1e6) : 0.0;
+    double mscale = rope.has("mscale") ? rope.number("mscale", 0.0, 1e6) : 1.0;
+    double all_dim = rope.has("mscale_all_dim") ? rope.number("mscale_all_dim", 0.0, 1e6) : 0.0;
+    // transformers, which all but the v1 code use here, takes the two together or not at all.
+    const bool together = rope.has("mscale") && mscale != 0.0 && all_dim != 0.0;
+    if (row.yarn_original == 0 && !together) {
+      if (rope.has("mscale") || rope.has("mscale_all_dim"))
+        config.notes.push_back(
+            "rope_scaling: mscale without mscale_all_dim, or the reverse, is ignored as in transformers");
+      mscale = 1.0, all_dim = 0.0;
+    }
     yarn.attention_factor = (0.1 * mscale * log_factor + 1.0) / (0.1 * all_dim * log_factor + 1.0);
     // As in SGLang and vLLM: a factor on top, where attention_factor replaces the formula.
     if (rope.has("attn_factor")) yarn.attention_factor *= rope.number("attn_factor", 1e-6, 1e6);
@@ -444,7 +456,6 @@ void read_bailing_shape(Keys& keys, ModelConfig& config) {
 void read_bailing(Keys& keys, ModelConfig& config) {
   read_bailing_shape(keys, config);
   config.router = Router::softmax_topk;
-  if (keys.has("use_linear_silu")) config.linear_silu = keys.flag("use_linear_silu");
   if (keys.has("use_linear_gqa") && keys.flag("use_linear_gqa"))
     config.linear_key_value_heads = config.num_key_value_heads;
 }
@@ -453,6 +464,7 @@ void read_bailing_v2(Keys& keys, ModelConfig& config) {
   if (!keys.has("partial_rotary_factor") && !keys.has("rotary_dim")) keys.set_default("partial_rotary_factor", 1.0);
   read_bailing_shape(keys, config);
   config.use_qk_norm = keys.flag("use_qk_norm");
+  config.linear_bias = true;
   if (keys.has("num_nextn_predict_layers")) {
     config.num_nextn_predict_layers = keys.count("num_nextn_predict_layers", 0, max_layers);
     if (config.num_nextn_predict_layers > 1) keys.fail("num_nextn_predict_layers", "0 or 1 (one MTP layer)");
@@ -542,7 +554,8 @@ void read_gpt_oss(Keys& keys, ModelConfig& config) {
 
 void read_linear_attention(const Keys& keys, ModelConfig& config) {
   if (config.linear_key_value_heads == 0) config.linear_key_value_heads = config.num_attention_heads;
-  if (keys.has("linear_silu")) config.linear_silu = keys.flag("linear_silu");
+  for (const char* key : {"linear_silu", "use_linear_silu"})  // V2's name and v1's; SGLang takes both in V2
+    if (keys.has(key)) config.linear_silu |= keys.flag(key);
   if (keys.has("linear_rope")) config.linear_rope = keys.flag("linear_rope");
   if (keys.has("use_low_rank")) config.use_low_rank = keys.flag("use_low_rank");
   if (keys.has("group_norm_size")) {
@@ -687,7 +700,7 @@ ModelConfig ModelConfig::parse(std::string_view text, const std::string& source)
   config.architecture = row.name;
   config.tensor_names = row.tensor_names;
   row.read(keys, config);
-  config.rope_scaling = read_rope_scaling(keys, row.yarn_original, config);
+  config.rope_scaling = read_rope_scaling(keys, row, config);
   read_linear_attention(keys, config);
   if (keys.has("slope_layer_offset")) config.slope_layer_offset = read_slope_layer_offset(keys);
   read_layer_types(keys, config);

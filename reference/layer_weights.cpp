@@ -60,13 +60,13 @@ template <class Real> struct Reader {
     const bool bailing = config.tensor_names == TensorNames::bailing, linear = type == LayerType::linear_attention;
     const std::string attention = layer + (bailing ? "attention." : "self_attn.");
     const int64_t H = config.hidden_size, d = config.head_dim, width = config.num_attention_heads * d;
-    read_qkv(w, attention, config.kv_heads(type), config.use_qkv_bias && !linear);
+    read_qkv(w, attention, config.kv_heads(type), config.use_qkv_bias && config.has_bias(type));
     w.q_norm = vector_if(config.use_qk_norm, attention + (bailing ? "query_layernorm.weight" : "q_norm.weight"), d);
     w.k_norm = vector_if(config.use_qk_norm, attention + (bailing ? "key_layernorm.weight" : "k_norm.weight"), d);
     w.sinks = vector_if(config.attention_sinks && !linear, attention + "sinks", config.num_attention_heads);
     const std::string o_proj = attention + (bailing ? "dense." : "o_proj.");
     w.o_proj = matrix(o_proj + "weight", H, width);
-    w.o_bias = vector_if(config.use_bias && !linear, o_proj + "bias", H);
+    w.o_bias = vector_if(config.use_bias && config.has_bias(type), o_proj + "bias", H);
     if (!linear) return;
     w.gate_norm = vector(attention + "g_norm.weight", width);
     if (config.use_low_rank) {

@@ -223,7 +223,7 @@ std::string quoted(const std::string& name) {
 // One file, mapped read-only.
 struct SafeTensors::Mapping {
   explicit Mapping(const fs::path& path) {
-    const File file(path, O_RDONLY, "open");
+    const File file(path, O_RDONLY | O_NONBLOCK, "open");  // a pipe is refused below, not waited for
     struct stat status {};
     if (::fstat(file.descriptor, &status) != 0) throw_system_error(path, "read");
     if (!S_ISREG(status.st_mode)) throw WeightsError(path.string() + ": not a file");

@@ -95,7 +95,7 @@ class Lister {
     const std::string block = bailing ? "attention." : "self_attn.", out = block + (bailing ? "dense" : "o_proj");
     const auto project = [&](const char* name, int64_t rows) {
       matrix(block + name + ".weight", rows, c_.hidden_size);
-      if (c_.use_qkv_bias && !linear) bias(block + name + ".bias", {rows});
+      if (c_.use_qkv_bias && c_.has_bias(type)) bias(block + name + ".bias", {rows});
     };
     if (bailing) {
       project("query_key_value", q + 2 * kv);
@@ -118,7 +118,7 @@ class Lister {
       norm(block + "g_norm.weight", q);
     }
     residual_matrix(out + ".weight", c_.hidden_size, q);
-    if (c_.use_bias && !linear) bias(out + ".bias", {c_.hidden_size});
+    if (c_.use_bias && c_.has_bias(type)) bias(out + ".bias", {c_.hidden_size});
     if (c_.attention_sinks && !linear) add(block + "sinks", {c_.num_attention_heads}, 1.0);
   }
 
@@ -250,8 +250,10 @@ void append_sample(std::string& text, const HostTensorView& view) {
 }
 
 // Tensors that checkpoints carry and nobody needs: tables that are computed here, a head that is tied to the embeddings
-// (some writers store it twice), MTP layers of a model run without.
+// (some writers store it twice), MTP layers of a model run without, the shared expert of width 0 that the v1 class
+// makes of num_shared_experts 0.
 bool is_harmless(const std::string& name, const ModelConfig& config, const SafeTensors& stored) {
+  if (name.find(".shared_experts.") != std::string::npos && stored.at(name).bytes() == 0) return true;
   for (const char* part : {"slope", "rotary_emb", "inv_freq"})
     if (name.find(part) != std::string::npos) return true;
   if (name.starts_with("model.mtp")) return true;

@@ -47,7 +47,7 @@ struct TensorSpec {
 // public checkpoints: matrices [out, in], stacked experts of GPT-OSS [experts, in, out].
 // Scales keep the variance: 1/sqrt(fan_in) for a matrix, 1/sqrt(2 num_hidden_layers fan_in) where it writes to the
 // residual stream, 1 for embeddings (tied ones are the head too: 1/sqrt(hidden_size), else every token predicts
-// itself). Linear layers have neither biases nor sinks, whatever the softmax layers have.
+// itself). Linear layers have no sinks, and biases only with linear_bias, whatever the softmax layers have.
 std::vector<TensorSpec> expected_tensors(const ModelConfig& config);
 
 // Parameters of the main model (without MTP). Tied embeddings count once. Cheap: no list of all experts is made.

@@ -280,6 +280,9 @@ TEST_CASE("bad requests for logits are refused before anything runs") {
   refused(R"({"input_ids": [1, 1.5]})", "input_ids[1] is 1.5;");
   refused(R"({"input_ids": [1], "decode_ids": [99999999999]})", "decode_ids[0] is 99999999999;");
   refused(R"({"input_ids": ["a"]})", "input_ids[0] is \"a\";");
+  refused(R"({"input_ids": [[1, 2]]})", "input_ids[0] is array;");
+  const std::string deep(100000, '[');
+  refused("{\"input_ids\": " + deep + std::string(deep.size(), ']') + "}", "input_ids[0] is array;");
 
   std::ofstream(folder.path / "ids.json") << R"({"input_ids": [1, 2]})";
   const auto line = [&](const std::string& arguments) {
@@ -290,8 +293,34 @@ TEST_CASE("bad requests for logits are refused before anything runs") {
   CHECK(line("--tokens ids.json --out nowhere/x").err ==
         "error: --out: cannot write 'nowhere/x': No such file or directory.\n");
   CHECK(line("--tokens ids.json --out .").err == "error: --out: cannot write '.': Is a directory.\n");
+  CHECK(line("--tokens ids.json --out ''").err == "error: --out: the path is empty. Name a .safetensors file.\n");
   CHECK(line("--out x").err.find("error: --tokens FILE is missing.") == 0);
+  CHECK(line("--tokens ids.json --out x --threads 1025").err ==
+        "error: --threads: 1025 is too large. The most is 1024.\n");
   CHECK(line("--tokens ids.json --out x --dtype bf16").code == 3);
+}
+
+TEST_CASE("logits that the disk has no room for: exit 3, and nothing half done is left") {
+  Folder folder;
+  std::ofstream(folder.path / "ids.json") << R"({"input_ids": [1, 2, 3, 4, 5, 6, 7, 8]})";
+  const Ran full = run("\"$R\" logits --model tiny --tokens ids.json --out /dev/full", folder.path);
+  CHECK(full.code == 3);
+  CHECK(full.err == "error: --out: /dev/full: cannot write: No space left on device\n");
+  const Ran limited = run("ulimit -f 1; \"$R\" logits --model tiny --tokens ids.json --out x", folder.path);
+  CHECK(limited.code == 3);
+  CHECK(limited.err.find("error: --out: x.part") == 0);
+  CHECK(std::distance(fs::directory_iterator(folder.path), {}) == 1);  // ids.json
+}
+
+TEST_CASE("one token and an MTP layer: mtp_logits is there, without rows") {
+  Folder folder;
+  std::ofstream(folder.path / "ids.json") << R"({"input_ids": [1]})";
+  REQUIRE(run("\"$R\" logits --model '" + (goldens() / "v2_softmax_mtp").string() + "' --tokens ids.json --out x",
+              folder.path)
+              .code == 0);
+  const SafeTensors got = SafeTensors::open(folder.path / "x");
+  CHECK(got.at("logits").shape == std::vector<int64_t>{1, 250});
+  CHECK(got.at("mtp_logits").shape == std::vector<int64_t>{0, 250});
 }
 
 TEST_CASE("a measuring command: table on stdout, records in files and in the run's folder") {

@@ -544,6 +544,25 @@ TEST_CASE("rope scaling without an original length takes the architecture's defa
   CHECK(any_has(parse(v2).notes, "factor 4.0 is taken as given"));
 }
 
+TEST_CASE("mscale and mscale_all_dim: each by itself in v1, both or neither in transformers") {
+  const auto factor = [](const std::string& name, json more) {
+    json document = read_json(golden(name) / "config.json");
+    document["rope_scaling"] = {{"type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 64}};
+    document["rope_scaling"].update(more);
+    return parse(document).rope_scaling->attention_factor;
+  };
+  const auto m = [](double mscale) { return 0.1 * mscale * std::log(4.0) + 1.0; };
+  const json lone = {{"mscale", 0.5}}, lone_all = {{"mscale_all_dim", 0.5}};
+  const json both = {{"mscale", 0.5}, {"mscale_all_dim", 0.25}}, zero = {{"mscale", 0.5}, {"mscale_all_dim", 0}};
+  CHECK(std::abs(factor("v1_hybrid", lone) - m(0.5)) <= 1e-15);
+  CHECK(std::abs(factor("v1_hybrid", lone_all) - m(1) / m(0.5)) <= 1e-15);
+  for (const char* name : {"v2_hybrid", "v2_softmax", "qwen2", "qwen3", "gpt_oss"}) {
+    INFO(name);
+    for (const json& ignored : {lone, lone_all, zero}) CHECK(std::abs(factor(name, ignored) - m(1)) <= 1e-15);
+    CHECK(std::abs(factor(name, both) - m(0.5) / m(0.25)) <= 1e-15);
+  }
+}
+
 TEST_CASE("log_decay meets slopes.json for both published offsets") {
   const json cases = read_json(golden("slopes.json")).at("cases");
   REQUIRE(cases.size() >= 8);
@@ -758,4 +777,37 @@ TEST_CASE("names of enumerators read back") {
   for (const char* text : {"0", "1", "mlx"}) CHECK(name_of(parse_slope_layer_offset(text)) == text);
   CHECK_THROWS_AS(parse_slope_layer_offset("2"), ConfigError);
   CHECK(name_of(LayerType::sliding_attention) == "sliding_attention");
+}
+
+TEST_CASE("keys of published configs that change nothing are accepted, with the one value that changes nothing") {
+  const auto refuses = [](const std::string& name, const char* key, const json& value) {
+    json document = read_json(golden(name) / "config.json");
+    document[key] = value;
+    return message_of([&] { parse(document); });
+  };
+  for (const char* name : {"v2_hybrid", "v2_softmax"}) {
+    INFO(name);
+    for (const char* key : {"moe_router_enable_routed_scaling", "moe_router_enable_shared_expert"}) {
+      CHECK(refuses(name, key, true).empty());
+      CHECK(has(refuses(name, key, false), key));
+    }
+    for (const char* key : {"norm_softmax", "use_linear_gqa"}) {
+      CHECK(refuses(name, key, false).empty());
+      CHECK(has(refuses(name, key, true), key));
+    }
+  }
+  for (const char* name : {"qwen2", "qwen3"}) {
+    CHECK(refuses(name, "use_mrope", false).empty());
+    CHECK(has(refuses(name, "use_mrope", true), "use_mrope"));
+  }
+  CHECK(refuses("qwen3", "unsloth_fixed", true).empty());
+}
+
+TEST_CASE("linear layers of V2 have biases and SiLU under v1's name too; those of v1 have no biases") {
+  json v1 = read_json(golden("v1_hybrid/config.json")), v2 = read_json(golden("v2_hybrid/config.json"));
+  CHECK_FALSE(parse(v1).linear_bias);
+  CHECK(parse(v2).linear_bias);
+  CHECK_FALSE(parse(v2).linear_silu);
+  v2["use_linear_silu"] = true;
+  CHECK(parse(v2).linear_silu);
 }

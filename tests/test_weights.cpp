@@ -346,6 +346,9 @@ TEST_CASE("options add the tensors they stand for", "[weights]") {
   REQUIRE(shape(config, linear + "attention.dense.bias") == absent);
   REQUIRE(shape(config, softmax + "attention.query_layernorm.weight") == absent);
   REQUIRE(shape(config, "lm_head.weight") == absent);
+  config.linear_bias = true;
+  REQUIRE(shape(config, linear + "attention.query_key_value.bias") == Shape{96});
+  REQUIRE(shape(config, linear + "attention.dense.bias") == Shape{32});
 
   ModelConfig qwen = small_config();
   qwen.tensor_names = TensorNames::qwen;
@@ -641,6 +644,11 @@ TEST_CASE("a checkpoint that does not fit the config is refused, naming the tens
             t["inv_freq"] = filled(DType::f32, {4});
             t["model.mtp.norm.weight"] = filled(DType::f32, {4});
           }).empty());
+  // What the v1 class makes of num_shared_experts 0.
+  REQUIRE(load_error([&](Tensors& t) {
+            t["model.layers.0.mlp.shared_experts.up_proj.weight"] = filled(DType::f32, {0, 32});
+          }).empty());
+  REQUIRE(says(load_error([&](Tensors& t) { t["empty"] = filled(DType::f32, {0, 32}); }), {"unexpected tensor"}));
 }
 
 TEST_CASE("the fingerprint of a checkpoint follows its content, not its place", "[weights]") {
