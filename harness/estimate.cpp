@@ -12,6 +12,8 @@
 namespace ringbench {
 namespace {
 
+constexpr double kMaxResidual = 0.05;  // of a chunk from the line, over the mean chunk
+
 double median(std::vector<double> values) { return quantile(std::move(values), 0.5); }
 
 // Repetitions of single chunks at several positions.
@@ -151,7 +153,6 @@ PrefillEstimate estimate_prefill(Workload& workload, int64_t ctx, const Estimate
            "; an estimate needs at least 4.");
   PrefillEstimate e;
   e.points = static_cast<int64_t>(positions.size());
-  e.reps = effort.reps;
   e.anchor_ctx = effort.anchor_ctx;
 
   // The anchor, whole.
@@ -167,12 +168,15 @@ PrefillEstimate estimate_prefill(Workload& workload, int64_t ctx, const Estimate
   workload.fill_synthetic(ctx);
   ChunkSamples anchor_samples(workload, sample_positions(e.anchor_ctx, chunk, effort.points), threads);
   ChunkSamples samples(workload, positions, threads);
-  for (int64_t rep = 0; rep < effort.reps; ++rep) {
-    step("chunks, rep " + std::to_string(rep + 1) + "/" + std::to_string(effort.reps));
-    workload.choose_input(rep);
+  const auto repeat_all = [&] {
+    step("chunks, rep " + std::to_string(e.reps + 1) + "/" + std::to_string(std::max(effort.reps, e.reps + 1)));
+    workload.choose_input(e.reps++);
     anchor_samples.run();
     samples.run();
-  }
+  };
+  while (e.reps < effort.reps) repeat_all();
+  // One chunk that something disturbed can spoil a fit: a few more repetitions before it is believed.
+  while (samples.fit().residual_max > kMaxResidual && e.reps < effort.reps + 3) repeat_all();
   spent += anchor_samples.total();
   spent += samples.total();
   e.anchor_estimate_s = sum_over_chunks(anchor_samples.fit(), e.anchor_ctx, chunk);
@@ -183,11 +187,16 @@ PrefillEstimate estimate_prefill(Workload& workload, int64_t ctx, const Estimate
   e.r2 = line.r2;
   e.residual_max = line.residual_max;
   e.work_share = static_cast<double>(e.points) * static_cast<double>(chunk) / static_cast<double>(ctx);
-  for (int64_t rep = 0; rep < effort.reps; ++rep)
+  for (int64_t rep = 0; rep < e.reps; ++rep)
     e.samples.push_back(sum_over_chunks(samples.fit(static_cast<size_t>(rep)), ctx, chunk));
   e.cpu_s = spent.cpu_s;
   e.contention = spent.wall_s / (spent.cpu_s / threads);
-  if (!(line.residual_max <= 0.05))
+  // Lack of fit is what the repetitions' own scatter does not explain: three standard errors of the slowest chunk.
+  const auto [noise, freedom] = samples.noise();
+  const double mean = line.a + line.b * static_cast<double>(positions.front() + positions.back()) / 2;
+  const double slowest = line.a + line.b * static_cast<double>(positions.back());
+  const double scatter = 3 * noise * slowest / mean / std::sqrt(static_cast<double>(e.reps));
+  if (!(line.residual_max <= std::max(kMaxResidual, scatter)))
     refuse("chunk times do not lie on a line: the worst is " +
            std::to_string(static_cast<int>(100 * line.residual_max)) + " % of the mean chunk away from it.");
 
@@ -199,7 +208,6 @@ PrefillEstimate estimate_prefill(Workload& workload, int64_t ctx, const Estimate
   const double n = sum_over_chunks(unit_a, ctx, chunk), w = sum_over_chunks(unit_b, ctx, chunk);
   const double fit_variance = std::max(0.0, n * n * line.var_a + 2 * n * w * line.cov_ab + w * w * line.var_b);
   const double fit_half = student_t95(e.points - 2) * std::sqrt(fit_variance);
-  const auto [noise, freedom] = samples.noise();
   const double noise_half =
       freedom > 0 ? student_t95(freedom) * noise * e.seconds / std::sqrt(static_cast<double>(e.points * e.reps)) : 0;
   const double half =

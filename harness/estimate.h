@@ -59,8 +59,9 @@ struct PrefillEstimate {
 // little over ctx / 4.
 LineFit probe_prefill(Workload& workload, int64_t ctx);
 
-// `step` hears what is being done, for progress. Throws Failure (message begins with E-ESTIMATE) if the samples do not
-// lie on a line (residual above 5 %) or there are fewer than 4 of them; Interrupted. Leaves the workload filled to ctx.
+// `step` hears what is being done, for progress. Up to three repetitions more than asked if the samples do not lie on a
+// line; if they still do not (a residual above 5 % that their own scatter does not explain), or there are fewer than 4
+// of them, throws Failure (message begins with E-ESTIMATE). Throws Interrupted. Leaves the workload filled to ctx.
 PrefillEstimate estimate_prefill(Workload& workload, int64_t ctx, const EstimateEffort& effort, int threads,
                                  const std::function<void(const std::string&)>& step);
 

@@ -465,7 +465,7 @@ class Run {
   EstimateEffort choose_effort(const Point& point, const LineFit& times, double budget) const {
     std::vector<EstimateEffort> ladder;
     const int64_t anchor = anchor_ctx(point);
-    for (const int64_t reps : {3, 2, 1}) ladder.push_back({5, reps, anchor});
+    for (const int64_t reps : {9, 7, 5, 4, 3, 2, 1}) ladder.push_back({5, reps, anchor});
     for (const int64_t shorter : {anchor / 2, anchor / 4})
       if (shorter / plan_.chunk >= 8) ladder.push_back({4, 1, shorter / plan_.chunk * plan_.chunk});
     if (plan_.reps)
