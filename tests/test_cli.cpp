@@ -17,6 +17,7 @@
 #include "harness/help.h"
 #include "harness/plan.h"
 #include "tests/catch.h"
+#include "tests/folder.h"
 #include "tests/golden.h"
 
 using namespace ringbench;
@@ -24,18 +25,6 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 namespace {
-
-std::string read_file(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-struct Folder {
-  fs::path path = fs::temp_directory_path() /
-                  ("ringbench-cli-" + std::to_string(getpid()) + "-" + std::to_string(std::random_device{}()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-};
 
 struct Ran {
   int code = -1;

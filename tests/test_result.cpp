@@ -19,24 +19,13 @@
 #include "harness/environment.h"
 #include "harness/result.h"
 #include "tests/catch.h"
+#include "tests/folder.h"
 
 using namespace ringbench;
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 namespace {
-
-std::string read_file(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-struct Folder {  // one test's own
-  fs::path path = fs::temp_directory_path() /
-                  ("ringbench-result-" + std::to_string(getpid()) + "-" + std::to_string(std::random_device{}()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-};
 
 std::string written(Format format, const std::vector<Result>& results, const Remarks& remarks = {}) {
   std::ostringstream out;

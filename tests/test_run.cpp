@@ -21,24 +21,13 @@
 #include "harness/result.h"
 #include "harness/workload.h"
 #include "tests/catch.h"
+#include "tests/folder.h"
 
 using namespace ringbench;
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 namespace {
-
-std::string read_file(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-struct Folder {  // one test's own
-  fs::path path = fs::temp_directory_path() /
-                  ("ringbench-run-" + std::to_string(getpid()) + "-" + std::to_string(std::random_device{}()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-};
 
 struct Ran {
   int code = -1;
