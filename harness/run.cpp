@@ -73,6 +73,7 @@ class Run {
     std::vector<Result> rows;
     for (const Point& point : points_) {
       Result& row = rows.emplace_back(describe(point));
+      row.date = utc_now();
       row.status = point.error.empty() ? "skipped" : "error";
       if (!point.error.empty()) {
         row.error = point.error;
