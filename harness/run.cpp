@@ -117,7 +117,7 @@ class Run {
         Result result = measure_point(point);
         result.run_id = folder ? folder->id() : "";
         result.date = utc_now();
-        progress_->end_point(result.value ? duration_text(*result.value)
+        progress_->end_point(result.value ? (result.method == "estimated" ? "~" : "") + duration_text(*result.value)
                                           : result.status + ": " + result.error.value_or(""));
         if (folder) folder->append(result);
         const bool failed = !result.value;
