@@ -14,8 +14,6 @@ namespace {
 
 constexpr double kMaxResidual = 0.05;  // of a chunk from the line, over the mean chunk
 
-double median(std::vector<double> values) { return quantile(std::move(values), 0.5); }
-
 // Repetitions of single chunks at several positions.
 class ChunkSamples {
  public:

@@ -40,6 +40,7 @@ Summary summarize(std::span<const double> samples);
 
 // Linear interpolation between order statistics; 0 <= q <= 1.
 double quantile(std::vector<double> samples, double q);
+inline double median(std::vector<double> samples) { return quantile(std::move(samples), 0.5); }
 
 // How many repetitions. `reps` empty: at least 6 and at most 30, ending when the interval is narrow enough or when
 // another repetition would not fit into the budget; at least 1 in any case.

@@ -26,9 +26,7 @@ namespace {
 constexpr int64_t kAnchorCtx = 32 * 1024;  // a whole prefill that a CPU affords, long enough for attention to rule
 constexpr int64_t kWarmupCtx = 8 * 1024;   // a warm-up never runs at full length
 
-double median(const std::vector<double>& values) { return quantile(values, 0.5); }
-
-// Points of one model at one batch share an engine, those of one context also its caches.
+// What points of one model, batch and context share: an engine and its caches.
 struct Session {
   std::string key;
   std::unique_ptr<Weights> weights;
