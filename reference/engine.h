@@ -37,8 +37,9 @@ struct EngineOptions {
   int threads = 0;           // 0: all physical cores
   RopeAngles rope_angles = RopeAngles::f64;
   Routing routing = Routing::measured;
-  Precision precision;
-  bool mtp = false;  // run the MTP layer too, where the model has one
+  Precision precision;               // of the reference; other engines round where they must, and say so
+  std::vector<std::string> kernels;  // "operator=variant": forced; engines without kernels refuse any
+  bool mtp = false;                  // run the MTP layer too, where the model has one
 };
 
 // Bytes held or planned, by kind.
@@ -90,6 +91,26 @@ class Engine {
 
   LayerHook hook;  // if set, called after each sub-block
 };
+
+// One decoder layer of the reference alone, with one sequence: fed with a candidate's own inputs it tells which layer
+// is wrong, and a model larger than memory can be checked a layer at a time. Types of arguments may be any; results are
+// in the reference's own.
+class ReferenceLayer {
+ public:
+  virtual ~ReferenceLayer() = default;
+  // x [N, hidden_size], normed ("attn_in"), the next N tokens; returns "attn_out", [N, hidden_size].
+  virtual HostTensor attention(const HostTensorView& x) = 0;
+  // x [N, hidden_size], normed ("mlp_in"), those of the last attention(); returns "mlp_out", [N, hidden_size].
+  virtual HostTensor mlp(const HostTensorView& x) = 0;
+  virtual LayerState export_state() const = 0;
+  virtual void import_state(const LayerState& state, int64_t position) = 0;
+
+  LayerHook hook;  // "q", "k", "v", "attn_ctx", "topk_ids", ...
+};
+
+// options.dtype, rope_angles, routing, precision, threads and max_tokens count.
+std::unique_ptr<ReferenceLayer> make_reference_layer(const ModelConfig& config, const Weights& weights, int layer,
+                                                     const EngineOptions& options);
 
 // Bytes that a reference engine with these options would hold; nothing is allocated.
 Memory plan_reference_memory(const ModelConfig& config, const EngineOptions& options);

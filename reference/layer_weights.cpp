@@ -152,10 +152,16 @@ template <class Real> void normalize_head(Matrix<Real>& lm_head) {
 }  // namespace
 
 template <class Real>
-ModelWeights<Real> read_model_weights(const ModelConfig& config, const Weights& weights, Rounding rounding, bool mtp) {
+ModelWeights<Real> read_model_weights(const ModelConfig& config, const Weights& weights, Rounding rounding, bool mtp,
+                                      std::optional<int> only_layer) {
   const Reader<Real> reader{config, weights, rounding};
   const int64_t V = config.vocab_size, H = config.hidden_size;
   ModelWeights<Real> model;
+  if (only_layer) {
+    model.layers.resize(static_cast<size_t>(*only_layer) + 1);
+    model.layers.back() = reader.layer(*only_layer);
+    return model;
+  }
   model.embeddings = reader.matrix(
       config.tensor_names == TensorNames::bailing ? "model.word_embeddings.weight" : "model.embed_tokens.weight", V, H);
   for (int i = 0; i < config.num_hidden_layers; ++i) model.layers.push_back(reader.layer(i));
@@ -169,7 +175,8 @@ ModelWeights<Real> read_model_weights(const ModelConfig& config, const Weights& 
   return model;
 }
 
-template ModelWeights<float> read_model_weights(const ModelConfig&, const Weights&, Rounding, bool);
-template ModelWeights<double> read_model_weights(const ModelConfig&, const Weights&, Rounding, bool);
+template ModelWeights<float> read_model_weights(const ModelConfig&, const Weights&, Rounding, bool, std::optional<int>);
+template ModelWeights<double> read_model_weights(const ModelConfig&, const Weights&, Rounding, bool,
+                                                 std::optional<int>);
 
 }  // namespace ringbench

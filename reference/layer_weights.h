@@ -1,6 +1,7 @@
 // layer_weights.h: one layer's weights as matrices, whatever names and layout the checkpoint gives them.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "reference/config.h"
@@ -43,8 +44,10 @@ template <class Real> struct ModelWeights {
   Matrix<Real> lm_head;                    // [vocab_size, H]; empty where tied to the embeddings
 };
 
-// Reads all weights a forward pass needs, rounding matrices as `rounding` says. norm_head is applied here, once.
+// Reads all weights a forward pass needs (or those of one layer), rounding matrices as `rounding` says. norm_head is
+// applied here, once.
 template <class Real>
-ModelWeights<Real> read_model_weights(const ModelConfig& config, const Weights& weights, Rounding rounding, bool mtp);
+ModelWeights<Real> read_model_weights(const ModelConfig& config, const Weights& weights, Rounding rounding, bool mtp,
+                                      std::optional<int> only_layer = {});
 
 }  // namespace ringbench

@@ -32,9 +32,11 @@ void lightning_attention_recurrent(const ConstRows2d<Real>& q, const ConstRows2d
 // The same in chunks of C tokens. Within a chunk (i, j count from its start, S is the state before it):
 //   o_i = scale ( lambda^(i+1) q_i S + sum_{j <= i} lambda^(i-j) (q_i . k_j) v_j )
 //   S  <- lambda^C S + sum_j lambda^(C-1-j) k_j^T v_j
+// `operands`: rounding of what a tensor core would multiply: decayed scores, S where q meets it, decayed keys.
 template <class Real>
 void lightning_attention_chunked(const ConstRows2d<Real>& q, const ConstRows2d<Real>& k, const ConstRows2d<Real>& v,
-                                 double log_decay, Matrix<Real>& kv, Rows2d<Real> o, int64_t C = 64) {
+                                 double log_decay, Matrix<Real>& kv, Rows2d<Real> o, int64_t C = 64,
+                                 Rounding operands = Rounding::none) {
   const int64_t T = q.rows(), d = q.cols();
   const Real scale = Real(1) / std::sqrt(static_cast<Real>(d));
   // lambda^n for n = 0..C. What is below 1e-30 is set to zero: no effect, and no denormals, which are slow.
@@ -47,7 +49,7 @@ void lightning_attention_chunked(const ConstRows2d<Real>& q, const ConstRows2d<R
   for (int64_t i = 0; i < C; ++i)
     for (int64_t j = 0; j <= i; ++j) decay_mask(i, j) = power(i - j);
 
-  Matrix<Real> qs, ks, scores;
+  Matrix<Real> qs, ks, scores, state;
   for (int64_t begin = 0; begin < T; begin += C) {
     const int64_t c = std::min(C, T - begin);
     const auto q_c = q.middleRows(begin, c), k_c = k.middleRows(begin, c), v_c = v.middleRows(begin, c);
@@ -55,10 +57,18 @@ void lightning_attention_chunked(const ConstRows2d<Real>& q, const ConstRows2d<R
     qs.noalias() = scale * q_c;
     scores.noalias() = qs * k_c.transpose();
     scores.array() *= decay_mask.topLeftCorner(c, c).array();
+    round_matrix(operands, scores);
     o_c.noalias() = scores * v_c;
     qs.array().colwise() *= power.segment(1, c).array();
-    o_c.noalias() += qs * kv;
+    if (operands == Rounding::none) {
+      o_c.noalias() += qs * kv;
+    } else {
+      state = kv;
+      round_matrix(operands, state);
+      o_c.noalias() += qs * state;
+    }
     ks = k_c.array().colwise() * power.head(c).reverse().array();
+    round_matrix(operands, ks);
     kv *= power(c);
     kv.noalias() += ks.transpose() * v_c;
   }

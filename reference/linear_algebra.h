@@ -8,6 +8,9 @@
 #include <cmath>
 #include <cstdint>
 #include <exception>
+#include <span>
+
+#include "reference/precision.h"
 
 namespace ringbench {
 
@@ -64,6 +67,12 @@ Matrix<Real> project(const Matrix<Real>& x, const Matrix<Real>& weight, const Ro
   Matrix<Real> y = project(x, weight);
   if (bias.size() > 0) y.rowwise() += bias;
   return y;
+}
+
+// Rounds every element; fp8 with one scale a row.
+template <class Rows> void round_matrix(Rounding rounding, Eigen::PlainObjectBase<Rows>& m) {
+  if (rounding != Rounding::none)
+    round_to(rounding, std::span(m.data(), static_cast<size_t>(m.size())), static_cast<size_t>(m.cols()));
 }
 
 template <class Real> Real sigmoid(Real x) { return Real(1) / (Real(1) + std::exp(-x)); }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -41,10 +42,12 @@ struct Piece {
 
 template <class Real> class Model {
  public:
-  Model(const ModelConfig& config, const Weights& weights, const EngineOptions& options)
+  // With `only_layer`, the weights of that layer alone, for attention() and mlp_or_moe().
+  Model(const ModelConfig& config, const Weights& weights, const EngineOptions& options,
+        std::optional<int> only_layer = {})
       : config_(config),
         options_(options),
-        weights_(read_model_weights<Real>(config, weights, options.precision.weights, options.mtp)),
+        weights_(read_model_weights<Real>(config, weights, options.precision.weights, options.mtp, only_layer)),
         frequencies_(inverse_frequencies(config.rotary_dim, config.rope_theta, config.rope_scaling)) {
     for (int i = 0; i < config.num_hidden_layers; ++i) log_decay_.push_back(config.log_decay(i));
   }
@@ -67,7 +70,7 @@ template <class Real> class Model {
   // logits = lm_head h. h [N, hidden_size]; returns [N, vocab_size].
   Matrix<Real> lm_head(const Matrix<Real>& h) const {
     Matrix<Real> logits = project(h, weights_.lm_head.size() > 0 ? weights_.lm_head : weights_.embeddings);
-    round(options_.precision.lm_head, logits);
+    round_matrix(options_.precision.lm_head, logits);
     return logits;
   }
 
@@ -94,22 +97,13 @@ template <class Real> class Model {
 
   LayerHook hook;
 
- private:
-  // h = h + attention(norm(h));  h = h + mlp(norm(h))
-  void decoder_layer(int i, LayerType type, Matrix<Real>& h, const RopeTable<Real>& rope, std::span<const Piece> pieces,
-                     std::vector<Sequence<Real>>& sequences) {
+  // x [N, hidden_size], normed; returns the MLP block's output, [N, hidden_size].
+  Matrix<Real> mlp_or_moe(int i, const Matrix<Real>& x, std::span<const Piece> pieces) {
     const LayerWeights<Real>& w = weights_.layers[static_cast<size_t>(i)];
-    Matrix<Real> x = norm(h, w.input_norm);
-    emit(i, "attn_in", x);
-    Matrix<Real> y = attention(i, type, x, rope, pieces, sequences);
-    emit(i, "attn_out", y);
-    add(h, y);
-    x = norm(h, w.post_attention_norm);
-    emit(i, "mlp_in", x);
-    y = w.router.size() > 0 ? moe(i, x, pieces) : mlp(x, w.dense, config_);
-    round(options_.precision.activations, y);
+    Matrix<Real> y = w.router.size() > 0 ? moe(i, x, pieces) : mlp(x, w.dense, config_, options_.precision.activations);
+    round_matrix(options_.precision.activations, y);
     emit(i, "mlp_out", y);
-    add(h, y);
+    return y;
   }
 
   // x [N, hidden_size], normed; returns the attention block's output, [N, hidden_size].
@@ -119,7 +113,9 @@ template <class Real> class Model {
     const bool linear = type == LayerType::linear_attention;
     const int64_t d = config_.head_dim, heads = config_.num_attention_heads, kv_heads = config_.kv_heads(type);
 
+    const Rounding activations = options_.precision.activations;
     Matrix<Real> qkv = project(x, w.qkv, w.qkv_bias);
+    round_matrix(activations, qkv);
     if (linear && config_.linear_silu) qkv = qkv.unaryExpr([](Real z) { return z * sigmoid(z); });
     Matrix<Real> q = qkv.leftCols(heads * d), k = qkv.middleCols(heads * d, kv_heads * d),
                  v = qkv.rightCols(kv_heads * d);
@@ -131,31 +127,58 @@ template <class Real> class Model {
       apply_rope(q, d, rope);
       apply_rope(k, d, rope);
     }
-    for (Matrix<Real>* m : {&q, &k, &v}) round(options_.precision.qkv, *m);
+    for (Matrix<Real>* m : {&q, &k, &v}) round_matrix(options_.precision.qkv, *m);
     const int64_t N = x.rows();
     emit(i, "q", q, {N, heads, d}), emit(i, "k", k, {N, kv_heads, d}), emit(i, "v", v, {N, kv_heads, d});
 
     Matrix<Real> o = linear ? linear_attention(i, q, k, v, pieces, sequences)
                             : softmax_attention(i, type, q, k, v, pieces, sequences);
-    round(options_.precision.attention, o);
+    round_matrix(options_.precision.attention, o);
     emit(i, "attn_ctx", o);
 
     if (linear) {  // dense( group_norm(o) * sigmoid(g_proj x) ): norm first, then gate
       group_rms_norm(o, w.gate_norm, config_.group_norm_size, config_.rms_norm_eps);
       emit(i, "g_norm_out", o);
       Matrix<Real> gate = project(x, w.gate_proj.front());
-      if (w.gate_proj.size() > 1) gate = project(gate, w.gate_proj.back());
+      round_matrix(activations, gate);
+      if (w.gate_proj.size() > 1) {
+        gate = project(gate, w.gate_proj.back());
+        round_matrix(activations, gate);
+      }
       parallel_rows(N, 20.0 * static_cast<double>(o.size()), [&](int64_t begin, int64_t end) {
         auto g = gate.middleRows(begin, end - begin).array();
         g = Real(1) / (Real(1) + (-g).exp());
         o.middleRows(begin, end - begin).array() *= g;
       });
+      round_matrix(activations, o);
       emit(i, "gate", gate);
       emit(i, "dense_in", o);
     }
     Matrix<Real> y = project(o, w.o_proj, w.o_bias);
-    round(options_.precision.activations, y);
+    round_matrix(activations, y);
+    emit(i, "attn_out", y);
     return y;
+  }
+
+  RopeTable<Real> rope_table(std::span<const Piece> pieces) const {
+    std::vector<int64_t> positions;
+    for (const Piece& piece : pieces)
+      for (int64_t t = 0; t < piece.rows; ++t) positions.push_back(piece.position + t);
+    const double factor = config_.rope_scaling ? config_.rope_scaling->attention_factor : 1.0;
+    return RopeTable<Real>(frequencies_, factor, positions, options_.rope_angles);
+  }
+
+ private:
+  // h = h + attention(norm(h));  h = h + mlp(norm(h))
+  void decoder_layer(int i, LayerType type, Matrix<Real>& h, const RopeTable<Real>& rope, std::span<const Piece> pieces,
+                     std::vector<Sequence<Real>>& sequences) {
+    const LayerWeights<Real>& w = weights_.layers[static_cast<size_t>(i)];
+    Matrix<Real> x = norm(h, w.input_norm);
+    emit(i, "attn_in", x);
+    add(h, attention(i, type, x, rope, pieces, sequences));
+    x = norm(h, w.post_attention_norm);
+    emit(i, "mlp_in", x);
+    add(h, mlp_or_moe(i, x, pieces));
   }
 
   // Lightning attention of every head of every piece on its sequence's state. q, k, v [N, heads * head_dim].
@@ -178,9 +201,10 @@ template <class Real> class Model {
       if (piece.rows == 1) {
         lightning_attention_recurrent(head(q, h), head(k, h / group), head(v, h / group), log_decay, state, out);
       } else {
-        lightning_attention_chunked(head(q, h), head(k, h / group), head(v, h / group), log_decay, state, out);
+        lightning_attention_chunked(head(q, h), head(k, h / group), head(v, h / group), log_decay, state, out, 64,
+                                    options_.precision.operands);
       }
-      round(options_.precision.state, state);
+      round_matrix(options_.precision.state, state);
     });
     return o;
   }
@@ -190,8 +214,8 @@ template <class Real> class Model {
                                  std::span<const Piece> pieces, std::vector<Sequence<Real>>& sequences) {
     const int64_t width = k.cols();
     const int64_t window = type == LayerType::sliding_attention ? config_.sliding_window : 0;
-    round(options_.precision.kv_cache, k);
-    round(options_.precision.kv_cache, v);
+    round_matrix(options_.precision.kv_cache, k);
+    round_matrix(options_.precision.kv_cache, v);
     Matrix<Real> o(q.rows(), q.cols());
     double flops = 0;
     for (const Piece& p : pieces)
@@ -212,6 +236,7 @@ template <class Real> class Model {
           .head_dim = config_.head_dim,
           .window = window,
           .sinks = weights_.layers[static_cast<size_t>(i)].sinks,
+          .operands = options_.precision.operands,
       });
     });
     return o;
@@ -221,7 +246,7 @@ template <class Real> class Model {
   Matrix<Real> moe(int i, const Matrix<Real>& x, std::span<const Piece> pieces) {
     const LayerWeights<Real>& w = weights_.layers[static_cast<size_t>(i)];
     Matrix<Real> logits = project(x, w.router, w.router_bias), scores;
-    round(options_.precision.router, logits);
+    round_matrix(options_.precision.router, logits);
     const Route<Real> r = options_.routing == Routing::uniform
                               ? uniform_route<Real>(x.rows(), pieces.front().position, config_)
                               : route(logits, w.expert_bias, config_, scores);
@@ -232,8 +257,13 @@ template <class Real> class Model {
     load.resize(static_cast<size_t>(config_.num_experts));
     for (const int32_t expert : r.experts.reshaped()) ++load[static_cast<size_t>(expert)];
 
-    Matrix<Real> y = mixture(x, r, w.experts, config_);
-    if (w.shared.gate.size() > 0) y += mlp(x, w.shared, config_);
+    const Rounding activations = options_.precision.activations;
+    Matrix<Real> y = mixture(x, r, w.experts, config_, activations);
+    if (w.shared.gate.size() > 0) {
+      Matrix<Real> shared = mlp(x, w.shared, config_, activations);
+      round_matrix(activations, shared);
+      y += shared;
+    }
     return y;
   }
 
@@ -244,32 +274,19 @@ template <class Real> class Model {
     return h;
   }
 
-  RopeTable<Real> rope_table(std::span<const Piece> pieces) const {
-    std::vector<int64_t> positions;
-    for (const Piece& piece : pieces)
-      for (int64_t t = 0; t < piece.rows; ++t) positions.push_back(piece.position + t);
-    const double factor = config_.rope_scaling ? config_.rope_scaling->attention_factor : 1.0;
-    return RopeTable<Real>(frequencies_, factor, positions, options_.rope_angles);
-  }
-
   Matrix<Real> norm(const Matrix<Real>& x, const RowVector<Real>& weight) const {
     Matrix<Real> y = rms_norm(x, weight, config_.rms_norm_eps);
-    round(options_.precision.norm, y);
+    round_matrix(options_.precision.norm, y);
     return y;
   }
 
   void add(Matrix<Real>& h, const Matrix<Real>& y) const {
     h += y;
-    round(options_.precision.residual, h);
+    round_matrix(options_.precision.residual, h);
   }
 
   static LayerMemory<Real>& layer_memory(std::vector<Sequence<Real>>& sequences, const Piece& piece, int layer) {
     return sequences[static_cast<size_t>(piece.slot)].layers[static_cast<size_t>(layer)];
-  }
-
-  static void round(Rounding rounding, Matrix<Real>& m) {
-    if (rounding != Rounding::none)
-      round_to(rounding, std::span<Real>(m.data(), static_cast<size_t>(m.size())), static_cast<size_t>(m.cols()));
   }
 
   void emit(int layer, std::string_view name, const Matrix<Real>& m, std::vector<int64_t> shape = {}) const {

@@ -32,13 +32,19 @@ void swiglu(Eigen::Ref<Matrix<Real>> gate, const Eigen::Ref<const Matrix<Real>>&
   }
 }
 
-// y = down( swiglu(gate x, up x) ). x [T, hidden_size]; returns the same shape.
-template <class Real> Matrix<Real> mlp(const Matrix<Real>& x, const Mlp<Real>& w, const ModelConfig& config) {
+// y = down( swiglu(gate x, up x) ). x [T, hidden_size]; returns the same shape. `activations`: rounding of gate, up and
+// their product.
+template <class Real>
+Matrix<Real> mlp(const Matrix<Real>& x, const Mlp<Real>& w, const ModelConfig& config,
+                 Rounding activations = Rounding::none) {
   Matrix<Real> gate = project(x, w.gate, w.gate_bias);
-  const Matrix<Real> up = project(x, w.up, w.up_bias);
+  Matrix<Real> up = project(x, w.up, w.up_bias);
+  round_matrix(activations, gate);
+  round_matrix(activations, up);
   parallel_rows(x.rows(), 20.0 * static_cast<double>(gate.size()), [&](int64_t begin, int64_t end) {
     swiglu<Real>(gate.middleRows(begin, end - begin), up.middleRows(begin, end - begin), config);
   });
+  round_matrix(activations, gate);
   return project(gate, w.down, w.down_bias);
 }
 
@@ -133,10 +139,11 @@ template <class Real> Route<Real> uniform_route(int64_t T, int64_t first_token, 
   return r;
 }
 
-// y_t = sum_j weights(t, j) expert_{experts(t, j)}(x_t). x [T, hidden_size]; returns the same shape.
+// y_t = sum_j weights(t, j) expert_{experts(t, j)}(x_t). x [T, hidden_size]; returns the same shape. `activations`:
+// rounding of every expert's SwiGLU and output.
 template <class Real>
 Matrix<Real> mixture(const Matrix<Real>& x, const Route<Real>& r, const std::vector<Mlp<Real>>& experts,
-                     const ModelConfig& config) {
+                     const ModelConfig& config, Rounding activations = Rounding::none) {
   const int64_t T = x.rows(), k = r.experts.cols();
   std::vector<std::vector<int64_t>> pairs(experts.size());  // expert -> its (token, choice) pairs as t k + j
   for (int64_t p = 0; p < T * k; ++p) pairs[static_cast<size_t>(r.experts(p / k, p % k))].push_back(p);
@@ -162,8 +169,10 @@ Matrix<Real> mixture(const Matrix<Real>& x, const Route<Real>& r, const std::vec
     Matrix<Real> gate = in * w.gate.transpose(), up = in * w.up.transpose();
     if (w.gate_bias.size() > 0) gate.rowwise() += w.gate_bias, up.rowwise() += w.up_bias;
     swiglu<Real>(gate, up, config);
+    round_matrix(activations, gate);
     Matrix<Real> out = gate * w.down.transpose();
     if (w.down_bias.size() > 0) out.rowwise() += w.down_bias;
+    round_matrix(activations, out);
     for (int64_t row = 0; row < rows; ++row) each.row(pair(row)) = out.row(row);
   });
 

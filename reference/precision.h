@@ -19,9 +19,10 @@ struct Precision {
   Rounding weights = Rounding::none;      // every matrix, as it is loaded
   Rounding residual = Rounding::none;     // the stream between blocks
   Rounding norm = Rounding::none;         // outputs of RMSNorm
-  Rounding activations = Rounding::none;  // outputs of projections and MLPs
+  Rounding activations = Rounding::none;  // outputs of projections, gates, SwiGLU, experts and MLPs
   Rounding qkv = Rounding::none;          // q, k, v as they enter attention
   Rounding kv_cache = Rounding::none;     // keys and values as they are kept
+  Rounding operands = Rounding::none;     // inside attention: what tensor cores multiply (P; decayed scores, keys; S)
   Rounding state = Rounding::none;        // the linear state, after every forward call and chunk of it
   Rounding attention = Rounding::none;    // attention's output before gate and projection
   Rounding router = Rounding::none;       // router logits

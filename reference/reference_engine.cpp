@@ -48,4 +48,15 @@ std::unique_ptr<Engine> make_reference_engine(const ModelConfig& config, const W
                               std::string(name_of(options.dtype)));
 }
 
+std::unique_ptr<ReferenceLayer> make_reference_layer(const ModelConfig& config, const Weights& weights, int layer,
+                                                     const EngineOptions& options) {
+  EngineOptions one = options;
+  one.slots = 1;
+  if (layer < 0 || layer >= config.num_hidden_layers + (options.mtp ? 1 : 0))
+    throw std::out_of_range("the model has no layer " + std::to_string(layer));
+  if (options.dtype == DType::f64) return make_layer<double>(config, weights, layer, one);
+  if (options.dtype == DType::f32) return make_layer<float>(config, weights, layer, one);
+  throw std::invalid_argument("the reference computes in f64 or f32, not " + std::string(name_of(options.dtype)));
+}
+
 }  // namespace ringbench

@@ -21,7 +21,7 @@ namespace ringbench {
 Memory sequence_memory(const ModelConfig& config, const EngineOptions& options, int64_t tokens);
 
 // Copies elements of any floating type into Real.
-template <class Real> void copy_values(const HostTensor& from, Real* to) {
+template <class Real> void copy_values(const HostTensorView& from, Real* to) {
   const auto copy = [&](auto values) {
     std::transform(values.begin(), values.end(), to, [](auto x) {
       if constexpr (std::is_same_v<decltype(x), bf16>)
@@ -30,13 +30,12 @@ template <class Real> void copy_values(const HostTensor& from, Real* to) {
         return static_cast<Real>(x);
     });
   };
-  switch (from.dtype()) {
+  switch (from.dtype) {
     case DType::f64: return copy(from.as<double>());
     case DType::f32: return copy(from.as<float>());
     case DType::bf16: return copy(from.as<bf16>());
     default:
-      throw std::invalid_argument("import_state: states are f64, f32 or bf16, not " +
-                                  std::string(name_of(from.dtype())));
+      throw std::invalid_argument("import_state: states are f64, f32 or bf16, not " + std::string(name_of(from.dtype)));
   }
 }
 
@@ -54,8 +53,16 @@ inline void require_shape(const HostTensor& tensor, const std::vector<int64_t>& 
 
 template <class Real> class ReferenceEngine final : public Engine {
  public:
-  ReferenceEngine(const ModelConfig& config, const Weights& weights, const EngineOptions& options)
-      : config_(config), options_(options), model_((set_threads(options.threads), config), weights, options) {
+  // With `only_layer`, its weights and caches alone: only layer_attention, layer_mlp, export_state and import_state of
+  // that layer may be called.
+  ReferenceEngine(const ModelConfig& config, const Weights& weights, const EngineOptions& options,
+                  std::optional<int> only_layer = {})
+      : config_(config),
+        options_(options),
+        model_((set_threads(options.threads), config), weights, options, only_layer) {
+    if (!options.kernels.empty())
+      throw std::invalid_argument("the reference has no kernel variants to choose from: '" + options.kernels.front() +
+                                  "'");
     memory_ = plan_reference_memory(config, options);
     const int layers = config.num_hidden_layers + (options.mtp ? 1 : 0);
     const size_t cache =
@@ -64,7 +71,7 @@ template <class Real> class ReferenceEngine final : public Engine {
     for (Sequence<Real>& sequence : sequences_) {
       sequence.layers.resize(static_cast<size_t>(layers));
       for (int i = 0; i < layers; ++i) {
-        if (is_linear(i)) continue;  // made by reset
+        if (is_linear(i) || (only_layer && i != *only_layer)) continue;  // linear states are made by reset
         sequence.layers[static_cast<size_t>(i)].k = std::make_unique_for_overwrite<Real[]>(cache);
         sequence.layers[static_cast<size_t>(i)].v = std::make_unique_for_overwrite<Real[]>(cache);
       }
@@ -126,6 +133,25 @@ template <class Real> class ReferenceEngine final : public Engine {
           logits_.row(row) = model_.lm_head(h.row(piece.row + piece.rows - 1));
       }
     }
+  }
+
+  // The attention block of one layer on the next x.rows() tokens of slot 0, and its MLP block on the same tokens.
+  Matrix<Real> layer_attention(int layer, const Matrix<Real>& x) {
+    model_.hook = hook;
+    Sequence<Real>& seq = sequence(0);
+    if (seq.position + x.rows() > options_.max_tokens)
+      throw std::length_error("layer_attention: beyond max_tokens " + std::to_string(options_.max_tokens));
+    const std::vector<Piece> pieces{{0, 0, x.rows(), seq.position}};
+    const LayerType type = layer < config_.num_hidden_layers ? config_.layer_types[static_cast<size_t>(layer)]
+                                                             : LayerType::softmax_attention;
+    Matrix<Real> y = model_.attention(layer, type, x, model_.rope_table(pieces), pieces, sequences_);
+    seq.position += x.rows();
+    seq.reached = seq.position;
+    return y;
+  }
+  Matrix<Real> layer_mlp(int layer, const Matrix<Real>& x) {
+    model_.hook = hook;
+    return model_.mlp_or_moe(layer, x, std::vector<Piece>{{0, 0, x.rows(), sequence(0).position - x.rows()}});
   }
 
   HostTensorView logits() override { return view(logits_); }
@@ -286,10 +312,49 @@ template <class Real> class ReferenceEngine final : public Engine {
   Matrix<Real> logits_, mtp_logits_;  // of the last forward
 };
 
+// ReferenceLayer over an engine that holds one layer.
+template <class Real> class ReferenceLayerOf final : public ReferenceLayer {
+ public:
+  ReferenceLayerOf(const ModelConfig& config, const Weights& weights, int layer, const EngineOptions& options)
+      : layer_(layer), engine_(config, weights, options, layer) {}
+
+  HostTensor attention(const HostTensorView& x) override {
+    engine_.hook = hook;
+    const Matrix<Real> y = engine_.layer_attention(layer_, matrix(x));
+    return host_copy(y.data(), {y.rows(), y.cols()});
+  }
+  HostTensor mlp(const HostTensorView& x) override {
+    engine_.hook = hook;
+    const Matrix<Real> y = engine_.layer_mlp(layer_, matrix(x));
+    return host_copy(y.data(), {y.rows(), y.cols()});
+  }
+  LayerState export_state() const override { return engine_.export_state(0, layer_); }
+  void import_state(const LayerState& state, int64_t position) override {
+    engine_.import_state(0, layer_, state, position);
+  }
+
+ private:
+  static Matrix<Real> matrix(const HostTensorView& x) {
+    Matrix<Real> m(x.shape.at(0), x.shape.at(1));
+    copy_values(x, m.data());
+    return m;
+  }
+
+  int layer_;
+  ReferenceEngine<Real> engine_;
+};
+
 // Makes the engine of one arithmetic type.
 template <class Real>
 std::unique_ptr<Engine> make_engine(const ModelConfig& config, const Weights& weights, const EngineOptions& options);
 template <> std::unique_ptr<Engine> make_engine<float>(const ModelConfig&, const Weights&, const EngineOptions&);
 template <> std::unique_ptr<Engine> make_engine<double>(const ModelConfig&, const Weights&, const EngineOptions&);
+template <class Real>
+std::unique_ptr<ReferenceLayer> make_layer(const ModelConfig& config, const Weights& weights, int layer,
+                                           const EngineOptions& options);
+template <>
+std::unique_ptr<ReferenceLayer> make_layer<float>(const ModelConfig&, const Weights&, int, const EngineOptions&);
+template <>
+std::unique_ptr<ReferenceLayer> make_layer<double>(const ModelConfig&, const Weights&, int, const EngineOptions&);
 
 }  // namespace ringbench

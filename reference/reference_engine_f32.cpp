@@ -9,4 +9,10 @@ std::unique_ptr<Engine> make_engine<float>(const ModelConfig& config, const Weig
   return std::make_unique<ReferenceEngine<float>>(config, weights, options);
 }
 
+template <>
+std::unique_ptr<ReferenceLayer> make_layer<float>(const ModelConfig& config, const Weights& weights, int layer,
+                                                  const EngineOptions& options) {
+  return std::make_unique<ReferenceLayerOf<float>>(config, weights, layer, options);
+}
+
 }  // namespace ringbench

@@ -18,8 +18,9 @@ template <class Real> struct SoftmaxAttention {
   const Real *k, *v;      // [position + T, kv_heads, head_dim]
   int64_t position;       // of the first query
   int64_t heads, kv_heads, head_dim;
-  int64_t window = 0;            // keys a query sees, its own included; 0: all
-  const RowVector<Real>& sinks;  // [heads], a logit in each softmax's denominator without a value; empty: none
+  int64_t window = 0;                  // keys a query sees, its own included; 0: all
+  const RowVector<Real>& sinks;        // [heads], a logit in each softmax's denominator without a value; empty: none
+  Rounding operands = Rounding::none;  // of exp(score - top) where it multiplies v; its sum stays as it is
 };
 
 // Attention of some queries to some of their keys, not yet normalised: what is needed to join it with the rest.
@@ -71,6 +72,7 @@ PartialSoftmax<Real> attend(const SoftmaxAttention<Real>& a, int64_t kv_head, in
       if (shrink != Real(1)) p.o.row(r) *= shrink;
       p.top(r) = top;
     }
+    round_matrix(a.operands, scores);
     p.o.noalias() += scores * v;
   }
   return p;

@@ -359,6 +359,17 @@ Weights Weights::random(const ModelConfig& config, uint64_t seed, Dummy mode) {
 
 bool Weights::contains(const std::string& name) const { return specs_.contains(name); }
 
+std::optional<Weights::Recipe> Weights::recipe(const std::string& name) const {
+  if (stored_ || mode_ == Dummy::zero) return std::nullopt;
+  const auto found = specs_.find(name);
+  if (found == specs_.end()) throw WeightsError(label_ + ": the model has no tensor \"" + name + "\"");
+  const TensorSpec& spec = found->second;
+  const uint64_t key = random_key(seed_, name);
+  return Recipe{spec.init == Init::around_one ? RandomNormal::around_one(key, spec.scale)
+                                              : RandomNormal::around_zero(key, spec.scale),
+                spec.dtype == DType::bf16};
+}
+
 template <class Real> void Weights::read(const std::string& name, std::span<Real> out) const {
   const auto found = specs_.find(name);
   if (found == specs_.end()) throw WeightsError(label_ + ": the model has no tensor \"" + name + "\"");
@@ -376,10 +387,8 @@ template <class Real> void Weights::read(const std::string& name, std::span<Real
   if (!stored_ && mode_ == Dummy::zero) {
     std::fill(out.begin(), out.end(), Real{0});
   } else if (!stored_) {
-    const uint64_t key = random_key(seed_, name);
-    const RandomNormal normal = spec.init == Init::around_one ? RandomNormal::around_one(key, spec.scale)
-                                                              : RandomNormal::around_zero(key, spec.scale);
-    if (spec.dtype == DType::bf16)
+    const auto [normal, rounded_to_bf16] = *recipe(name);
+    if (rounded_to_bf16)
       for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<Real>(static_cast<float>(bf16(normal(i))));
     else
       for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<Real>(normal(i));

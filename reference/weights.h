@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "reference/config.h"
+#include "reference/random.h"
 #include "reference/tensor.h"
 
 namespace ringbench {
@@ -115,6 +117,15 @@ class Weights {
   // the first element that is NaN or infinite.
   template <class Real> void read(const std::string& name, std::span<Real> out) const;
   bool contains(const std::string& name) const;
+
+  // How the elements of a tensor come about, for engines that make random weights where they use them: element i is
+  // normal(i), rounded to bf16 where the model publishes it so. Empty for a checkpoint, and for zeros.
+  struct Recipe {
+    RandomNormal normal;
+    bool rounded_to_bf16 = false;
+  };
+  std::optional<Recipe> recipe(const std::string& name) const;
+  bool all_zero() const { return !stored_ && mode_ == Dummy::zero; }
 
   const std::string& label() const { return label_; }  // "dummy:scaled", "dummy:zero", "org/repo" or the folder's name
   // 16 hex digits. Checkpoint: names, shapes, types and 64 bytes from the middle of every tensor; random: seed, mode,

@@ -629,7 +629,7 @@ TEST_CASE("rounding points change the output, each of them, and the state keeps 
   const auto exact = forward(*make_reference_engine(config, weights, options_for(DType::f64)), 0, ids);
   for (Rounding Precision::*point :
        {&Precision::residual, &Precision::norm, &Precision::activations, &Precision::qkv, &Precision::kv_cache,
-        &Precision::state, &Precision::attention, &Precision::router, &Precision::lm_head}) {
+        &Precision::operands, &Precision::state, &Precision::attention, &Precision::router, &Precision::lm_head}) {
     EngineOptions options = options_for(DType::f64, 16);
     options.precision.*point = Rounding::bf16;
     const double error = max_abs_difference(forward(*make_reference_engine(config, weights, options), 0, ids), exact);
@@ -642,6 +642,76 @@ TEST_CASE("rounding points change the output, each of them, and the state keeps 
   REQUIRE(forward(*make_reference_engine(config, weights, options), 0, ids) == exact);
   options.precision.weights = Rounding::fp8_e4m3;
   REQUIRE(max_abs_difference(forward(*make_reference_engine(config, weights, options), 0, ids), exact) > 1e-3);
+}
+
+TEST_CASE("operands of attention's products can be rounded, and nothing else is") {
+  const Matrix<double> q = normal_matrix<double>(150, 32, "q"), k = normal_matrix<double>(150, 32, "k"),
+                       v = normal_matrix<double>(150, 32, "v");
+  const auto lightning = [&](Rounding operands) {
+    Matrix<double> kv = normal_matrix<double>(32, 32, "kv"), o(150, 32);
+    lightning_attention_chunked(rows_of(q), rows_of(k), rows_of(v), -0.01, kv, rows_of(o), 64, operands);
+    return o;
+  };
+  const RowVector<double> no_sinks;
+  const auto softmax = [&](Rounding operands) {
+    return softmax_attention(SoftmaxAttention<double>{.q = q,
+                                                      .k = k.data(),
+                                                      .v = v.data(),
+                                                      .position = 0,
+                                                      .heads = 2,
+                                                      .kv_heads = 2,
+                                                      .head_dim = 16,
+                                                      .sinks = no_sinks,
+                                                      .operands = operands});
+  };
+  // Rounding to 8 bits of mantissa is off by 2^-9 at most and by about a third of that on average.
+  const auto relative = [](const Matrix<double>& a, const Matrix<double>& b) { return (a - b).norm() / b.norm(); };
+  for (const double error : {relative(lightning(Rounding::bf16), lightning(Rounding::none)),
+                             relative(softmax(Rounding::bf16), softmax(Rounding::none))}) {
+    CHECK(error > 0x1p-12);
+    CHECK(error < 0x1p-8);
+  }
+}
+
+TEST_CASE("one layer alone repeats the layer of a whole model, bit for bit, from a state handed over too") {
+  const ModelConfig config = ModelConfig::load(goldens() / "v2_hybrid" / "config.json");
+  const Weights weights = Weights::load(config, goldens() / "v2_hybrid");
+  EngineOptions options;
+  options.dtype = DType::f64;
+  options.max_tokens = 40;
+  const auto engine = make_reference_engine(config, weights, options);
+  std::map<std::pair<int, std::string>, HostTensor> seen;
+  engine->hook = [&](int layer, std::string_view name, const HostTensorView& values) {
+    if (values.dtype != DType::f64) return;
+    HostTensor copy(values.dtype, values.shape);
+    std::copy_n(values.data, values.bytes(), copy.raw());
+    seen.insert_or_assign({layer, std::string(name)}, std::move(copy));
+  };
+  const std::vector<int32_t> prompt = tokens(39, config.vocab_size), next = tokens(1, config.vocab_size, 2);
+  const Step first{0, prompt}, second{0, next};
+  engine->forward({&first, 1}, Rows::none);
+  const auto prefill = std::move(seen);
+  seen.clear();
+  std::vector<LayerState> states;
+  for (int i = 0; i < config.num_hidden_layers; ++i) states.push_back(engine->export_state(0, i));
+  engine->forward({&second, 1}, Rows::none);
+
+  for (int i = 0; i < config.num_hidden_layers; ++i) {
+    const auto layer = make_reference_layer(config, weights, i, options);
+    const auto same = [&](const HostTensor& mine, const auto& from, const char* name) {
+      return as_doubles(mine) == as_doubles(from.at({i, name}));
+    };
+    CHECK(same(layer->attention(prefill.at({i, "attn_in"})), prefill, "attn_out"));
+    CHECK(same(layer->mlp(prefill.at({i, "mlp_in"})), prefill, "mlp_out"));
+    CHECK(same(layer->attention(seen.at({i, "attn_in"})), seen, "attn_out"));
+
+    const auto other = make_reference_layer(config, weights, i, options);
+    other->import_state(states[static_cast<size_t>(i)], 39);
+    CHECK(same(other->attention(seen.at({i, "attn_in"})), seen, "attn_out"));
+    CHECK(same(other->mlp(seen.at({i, "mlp_in"})), seen, "mlp_out"));
+    CHECK_THROWS_AS(other->attention(seen.at({i, "attn_in"})), std::length_error);
+  }
+  CHECK_THROWS_AS(make_reference_layer(config, weights, config.num_hidden_layers, options), std::out_of_range);
 }
 
 TEST_CASE("uniform routing loads all experts alike") {
