@@ -60,19 +60,33 @@ FlagGroup model_flags() {
 }
 
 FlagGroup engine_flags() {
-  return {
-      "Engine",
-      {{"--engine", "", "LIST", "reference", "reference: plain Eigen on the CPU.", {"reference"}, true},
-       {"--dtype", "", "T", "f32", "Arithmetic and KV cache: f32 or f64.", {"f32", "f64"}},
-       {"--kernel", "", "OP=NAME", "", "Force one kernel variant (engine cuda only).", {}, true},
-       {"--chunk", "", "N", "512", "Tokens of a prompt that go through the layers together; 0: all at once."},
-       {"--threads", "", "N", "physical cores", "Threads of the CPU reference."},
-       {"--parity",
-        "",
-        "MODE",
-        "quick",
-        "Check against the reference before timing. The reference itself has nothing above it: rows say none, flag U.",
-        {"off", "quick", "full", "require"}}}};
+  return {"Engine",
+          {{"--engine",
+            "",
+            "LIST",
+            "cuda if there is a GPU, else reference",
+            "reference: plain Eigen on the CPU. cuda: the kernels on a GPU. (emulated, the kernels on a CPU, has no "
+            "speeds.)",
+            {"reference", "cuda", "emulated"},
+            true},
+           {"--dtype",
+            "",
+            "T",
+            "cuda bf16, reference f32",
+            "Arithmetic and KV cache: f32 or f64 on reference, bf16 or f32 on cuda.",
+            {"bf16", "f32", "f64"}},
+           {"--kernel", "", "OP=NAME", "", "Force one kernel variant ('ringbench kernels' lists them).", {}, true},
+           {"--chunk", "", "N", "cuda 8k, reference 512",
+            "Tokens of a prompt that go through the layers together; 0: all at once."},
+           {"--threads", "", "N", "physical cores", "Threads of the CPU reference."},
+           {"--parity",
+            "",
+            "MODE",
+            "quick",
+            "Compare the engine with the reference in f64 before timing, and say so in the rows. off: flag U. require: "
+            "measure "
+            "nothing that does not pass (exit 4).",
+            {"off", "quick", "full", "require"}}}};
 }
 
 FlagGroup workload_flags() {
@@ -107,8 +121,9 @@ FlagGroup method_flags() {
         "",
         "MODE",
         "auto",
-        "Prefill by sampled chunks (flag E). auto: when the prediction exceeds the budget.",
-        {"never", "auto", "always"}},
+        "Prefill by sampled chunks (flag E). auto: when the prediction exceeds the budget. groups: from two shallower "
+        "models, by the number of layer groups; always does that where the whole model does not fit.",
+        {"never", "auto", "always", "groups"}},
        {"--keep-going", "", "", "", "A point that fails becomes a row, and the rest goes on (default)."},
        {"--fail-fast", "", "", "", "Stop at the first point that fails."},
        {"--dry-run", "", "", "",
@@ -243,7 +258,8 @@ std::vector<CommandLine> make_command_lines() {
                                    "--slope-layer-offset", "--rope-angles", "--threads", "--engine", "--seed"}),
                     {{"--yarn", "SETTING", "auto"}, {"--engine", "NAME", "reference"}});
   for (Flag& flag : logits_flags.flags) {
-    if (flag.name == "--dtype") flag.text = "Arithmetic, and the type of the output: f32 or f64.";
+    if (flag.name == "--dtype")
+      flag.text = "Arithmetic: f32 or f64, on the CUDA kernels bf16 or f32. The output is f32, or f64 with f64.";
     if (flag.name == "--seed") flag.text = "Of random weights, where no checkpoint is named.";
   }
   logits_flags.flags.push_back(
@@ -263,6 +279,87 @@ std::vector<CommandLine> make_command_lines() {
        {{"ringbench logits --model DIR --tokens ids.json --out logits.safetensors", "in f32"},
         {"ringbench logits --model DIR --tokens ids.json --out logits.safetensors --dtype f64", "in f64"}}});
 
+  FlagGroup parity_flags =
+      with_defaults(pick("Model and engine", {"--model", "--config", "--weights", "--hybrid", "--yarn",
+                                              "--slope-layer-offset", "--rope-angles", "--routing", "--engine",
+                                              "--dtype", "--kernel", "--chunk", "--threads", "--seed"}),
+                    {{"--hybrid", "RATIO", "model"},
+                     {"--yarn", "SETTING", "auto"},
+                     {"--engine", "NAME", "cuda if there is a GPU, else emulated"},
+                     {"--dtype", "T", "bf16; reference f32"},
+                     {"--chunk", "N", "64"}});
+  for (Flag& flag : parity_flags.flags) {
+    if (flag.name == "--engine")
+      flag.text = "What is checked: cuda, emulated (its kernels on a CPU) or reference (f32).";
+    if (flag.name == "--kernel") flag.repeats = true;
+    if (flag.name == "--hybrid")
+      flag.text = "Ratio of linear to softmax layers: model, M:1, softmax, linear, or a pattern.";
+  }
+  FlagGroup level_flags = {
+      "What is looked at",
+      {{"--level",
+        "",
+        "LIST",
+        "quick",
+        "op (every kernel variant), layer (each block from the engine's own inputs), state, model (logits), self (cut "
+        "otherwise, "
+        "twice, in a batch, by exported states), yarn, depth (one step over a long cache). quick: layer, "
+        "state, model, self; on a GPU op too. full: all.",
+        {},
+        true},
+       {"--ctx",
+        "",
+        "LIST",
+        "151; depth 8k",
+        "Prompt tokens (at most 8k of them), and the cache of level depth.",
+        {},
+        true},
+       {"--layers", "", "LIST", "all", "Layers that are recomputed.", {}, true},
+       {"--bisect", "", "", "", "Follow the stream and name the first layer that adds more than its budget."},
+       {"--fail-fast", "", "", "", "Stop at the first check that fails."},
+       {"--self-test", "", "", "", "Plant faults in a small decoder, and see that each is noticed and named."},
+       {"--ablate",
+        "",
+        "LIST",
+        "",
+        "No check: round one point at a time (state, kv, lm_head, router, residual, norm, activations, weights, qkv, "
+        "operands, attention, or all) and see how far the token probabilities move.",
+        {},
+        true},
+       {"--save", "", "DIR", "", "Write the engine's tensors and logits, with the names of tests/goldens."},
+       {"--load", "", "DIR", "", "Judge such a dump, whoever wrote it, in place of an engine."}}};
+  FlagGroup parity_output = pick("Output", {"--format", "--json", "--output", "--results", "--no-save", "--quiet",
+                                            "--verbose", "--no-progress", "--help"});
+  for (Flag& flag : parity_output.flags) {
+    if (flag.name == "--format")
+      flag.text = "table, md, or json: the certificate. csv too for --self-test and --ablate.",
+      flag.choices = {"table", "md", "csv", "json"};
+    if (flag.name == "--results") flag.text = "The certificate goes to DIR/parity/<id>.json.";
+    if (flag.name == "--no-save") flag.text = "Keep no certificate.";
+    if (flag.name == "--verbose") flag.text = "Every check, not only those that failed.";
+    if (flag.name == "--output") flag.text = "Also write FILE; .json .md .txt say the format. -: stdout.";
+  }
+  commands.push_back(
+      {"parity",
+       "whether an engine computes what the model is",
+       "[flags]",
+       "Compares an engine with the reference in f64. What it may differ by is measured, not chosen: the reference "
+       "once "
+       "more with the engine's own rounding. Writes a certificate that speed rows refer to. Exit 4 if a check failed.",
+       {parity_flags, level_flags, parity_output},
+       {},
+       {{"ringbench parity --model tiny", "the CUDA kernels, on a GPU or emulated"},
+        {"ringbench parity --level depth --ctx 384k --layers 3", "one step over a long cache"},
+        {"ringbench parity --self-test", "does it notice planted faults?"},
+        {"ringbench parity --model ring-nano-linear --ablate all", "which rounding matters"}}});
+  commands.push_back(
+      {"kernels",
+       "the kernel variants of every operator, best first",
+       "[flags]",
+       "What --kernel OPERATOR=VARIANT can force. The first one that supports a shape runs.",
+       {{"Flags", {{"--engine", "", "NAME", "emulated", "emulated or cuda: which build of them."}, help_flag}}},
+       {},
+       {{"ringbench kernels", "the table"}}});
   commands.push_back(
       {"help",
        "this overview, a command, or a topic",

@@ -14,6 +14,12 @@ namespace {
 
 constexpr double kMaxResidual = 0.05;  // of a chunk from the line, over the mean chunk
 
+// What counts as time: on a CPU that of its threads, which other processes do not lengthen; on a device (threads 0)
+// the clock on the wall.
+double seconds_of(const Elapsed& elapsed, int threads) {
+  return threads > 0 ? elapsed.cpu_s / threads : elapsed.wall_s;
+}
+
 // Repetitions of single chunks at several positions.
 class ChunkSamples {
  public:
@@ -26,7 +32,7 @@ class ChunkSamples {
       workload_.seek(positions_[i]);
       const Elapsed elapsed = workload_.prefill(workload_.chunk());
       total_ += elapsed;
-      seconds_[i].push_back(elapsed.cpu_s / threads_);
+      seconds_[i].push_back(seconds_of(elapsed, threads_));
     }
   }
 
@@ -159,7 +165,7 @@ PrefillEstimate estimate_prefill(Workload& workload, int64_t ctx, const Estimate
   const Elapsed anchor = workload.prefill(e.anchor_ctx, [&](int64_t done) {
     step("anchor " + std::to_string(done * 100 / e.anchor_ctx) + " % of " + token_label(e.anchor_ctx));
   });
-  e.anchor_full_s = anchor.cpu_s / threads;
+  e.anchor_full_s = seconds_of(anchor, threads);
   spent += anchor;
 
   // Both estimates from caches of the full depth.
@@ -188,7 +194,7 @@ PrefillEstimate estimate_prefill(Workload& workload, int64_t ctx, const Estimate
   for (int64_t rep = 0; rep < e.reps; ++rep)
     e.samples.push_back(sum_over_chunks(samples.fit(static_cast<size_t>(rep)), ctx, chunk));
   e.cpu_s = spent.cpu_s;
-  e.contention = spent.wall_s / (spent.cpu_s / threads);
+  e.contention = spent.wall_s / seconds_of(spent, threads);
   // Lack of fit is what the repetitions' own scatter does not explain: three standard errors of the slowest chunk.
   const auto [noise, freedom] = samples.noise();
   const double mean = line.a + line.b * static_cast<double>(positions.front() + positions.back()) / 2;
@@ -213,6 +219,17 @@ PrefillEstimate estimate_prefill(Workload& workload, int64_t ctx, const Estimate
   e.ci95_low = std::max(0.0, e.seconds - half);
   e.ci95_high = e.seconds + half;
   return e;
+}
+
+TimeOf estimate_by_groups(const TimeOf& fewer, const TimeOf& more, int64_t groups) {
+  const double beyond = static_cast<double>(groups - more.groups) / static_cast<double>(more.groups - fewer.groups);
+  const double seconds = more.seconds + beyond * (more.seconds - fewer.seconds);
+  // seconds = (1 + beyond) more - beyond fewer: what widens one of them upwards widens the other downwards.
+  const double low =
+      std::hypot((1 + beyond) * (more.seconds - more.ci95_low), beyond * (fewer.ci95_high - fewer.seconds));
+  const double high =
+      std::hypot((1 + beyond) * (more.ci95_high - more.seconds), beyond * (fewer.seconds - fewer.ci95_low));
+  return {groups, seconds, seconds - low, seconds + high};
 }
 
 }  // namespace ringbench

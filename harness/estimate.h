@@ -43,7 +43,7 @@ struct EstimateEffort {
 };
 
 struct PrefillEstimate {
-  double seconds = 0, ci95_low = 0, ci95_high = 0;  // CPU time over threads, as all times here
+  double seconds = 0, ci95_low = 0, ci95_high = 0;  // CPU time over threads, as all times here; wall on a device
   std::vector<double> samples;                      // the estimate from each repetition alone
   int64_t points = 0, reps = 0;
   double work_share = 0;  // chunks sampled over chunks of the whole prefill
@@ -51,7 +51,7 @@ struct PrefillEstimate {
   int64_t anchor_ctx = 0;
   double anchor_full_s = 0, anchor_estimate_s = 0;
   double anchor_error = 0;  // estimate over full run, minus 1, at anchor_ctx
-  double contention = 0;    // wall time over CPU time per thread, of everything that was run
+  double contention = 0;    // wall time over CPU time per thread, of everything that was run; 1 on a device
   double cpu_s = 0;         // spent, all threads
 };
 
@@ -59,10 +59,21 @@ struct PrefillEstimate {
 // little over ctx / 4.
 LineFit probe_prefill(Workload& workload, int64_t ctx);
 
-// `step` hears what is being done, for progress. Up to three repetitions more than asked if the samples do not lie on a
-// line; if they still do not (a residual above 5 % that their own scatter does not explain), or there are fewer than 4
-// of them, throws Failure (message begins with E-ESTIMATE). Throws Interrupted. Leaves the workload filled to ctx.
+// `threads`: of the CPU that computes; 0 where a device does. `step` hears what is being done, for progress. Up to
+// three repetitions more than asked if the samples do not lie on a line; if they still do not (a residual above 5 %
+// that their own scatter does not explain), or there are fewer than 4 of them, throws Failure (message begins with
+// E-ESTIMATE). Throws Interrupted. Leaves the workload filled to ctx.
 PrefillEstimate estimate_prefill(Workload& workload, int64_t ctx, const EstimateEffort& effort, int threads,
                                  const std::function<void(const std::string&)>& step);
+
+// A median and its interval.
+struct TimeOf {
+  int64_t groups = 0;
+  double seconds = 0, ci95_low = 0, ci95_high = 0;
+};
+// The time of a model too deep to hold, from two shallower ones of the same widths. A group repeats the layer pattern
+// once; whatever is not in a group (embedding, head, dense first layers) is in both, so that time is affine in the
+// number of groups. The interval is that of the extrapolated line, from both medians' as if independent.
+TimeOf estimate_by_groups(const TimeOf& fewer, const TimeOf& more, int64_t groups);
 
 }  // namespace ringbench

@@ -133,6 +133,35 @@ std::string schema_topic() {
   return text + "\nuser\n  tag_K                         string, for each --tag K=V\n";
 }
 
+std::string parity_topic() {
+  return wrap(
+      "What is compared\n\n"
+      "The truth is the reference in f64. What an engine may differ by is the error of the reference itself, run once "
+      "more with the engine's own rounding points (bf16 weights, activations, caches, ...): an error of at most twice "
+      "that, largest ones at most four times, with a floor of what sums in float lose. No tolerance belongs to a "
+      "machine.\n\n"
+      "Levels\n\n"
+      "op     every kernel variant against f64.\n"
+      "layer  each block recomputed from the inputs that the engine's own had, so that errors do not add up and the "
+      "first wrong layer is named. Prompt and single steps.\n"
+      "state  caches and linear states afterwards; a linear state must be float.\n"
+      "model  each walks alone: logits, KL divergence, greedy tokens, routing. Another token counts only where the "
+      "gap between the two is wider than the noise; tokens that went to other experts at a near-tie are counted.\n"
+      "self   one shot, chunks and token by token agree; a row of a batch is what it is alone; twice gives the same "
+      "bits; states go out, in and on.\n"
+      "yarn   the same with rotary positions beyond a window, with and without YaRN.\n"
+      "depth  one step over a cache of --ctx tokens, recomputed from the engine's own cache and states.\n\n"
+      "Statuses\n\n"
+      "pass, fail, and mistrusted: the truth is constant or nearly all zeros, so that agreement means little (weights "
+      "of zeros give that).\n\n"
+      "Certificates\n\n"
+      "The verdict is kept with build, device, type, config and the kernel variants that ran. A speed row's parity is "
+      "pass if such certificates cover every variant it launched; partial if some are missing (parity_missing); stale "
+      "if they are of another build or device; fail; or none. --parity quick, the default of measuring commands, makes "
+      "one before timing; require measures nothing without it (exit 4).",
+      0);
+}
+
 std::string exit_codes_topic() {
   return "0    everything asked for was done; warnings are possible\n"
          "1    finished, but at least one point failed, ran out of memory or time (its row says which)\n"
@@ -340,6 +369,7 @@ std::string help_command(const CommandLine& command) {
     for (const Flag& flag : group.flags) text += beside("  " + flag_title(flag), flag_text(flag), 28);
   }
   if (!command.examples.empty()) text += "\nexamples:\n" + examples_text(command);
+  if (command.name == "parity") text += "\n" + parity_topic();
   return text;
 }
 

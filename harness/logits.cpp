@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "harness/engines.h"
 #include "harness/environment.h"
 #include "harness/plan.h"
 #include "reference/weights.h"
@@ -95,7 +96,9 @@ void write_logits(const LogitsRequest& request) {
   std::vector<std::string> warnings;
   apply_yarn(model.config, request.yarn, ids.size(), warnings);
   const ModelConfig& config = model.config;
-  const bool mtp = config.has_mtp() && ids.size() > 1;  // with one token there is no row to complete
+  const bool with_mtp = config.has_mtp() && request.engine == "reference";
+  const bool mtp = with_mtp && ids.size() > 1;  // with one token there is no row to complete
+  const DType out_type = request.dtype == DType::f64 ? DType::f64 : DType::f32;
 
   EngineOptions options;
   options.dtype = request.dtype;
@@ -104,16 +107,16 @@ void write_logits(const LogitsRequest& request) {
   options.threads = request.threads;
   options.rope_angles = request.rope_angles;
   options.mtp = mtp;
-  Memory needed = plan_reference_memory(config, options);
-  needed.workspace += ids.size() * config.vocab_size * size_of(request.dtype) * (mtp ? 2 : 1);
-  if (const int64_t available = available_memory_bytes(); needed.total() > available)
+  Memory needed = plan_engine_memory(request.engine, config, options);
+  needed.workspace += ids.size() * config.vocab_size * size_of(out_type) * (mtp ? 2 : 1);
+  if (const int64_t available = engine_free_memory(request.engine); needed.total() > available)
     throw Failure(ExitCode::environment, too_little_memory(needed, available) + " Try fewer tokens or --dtype f32.");
 
   const Weights weights =
       model.checkpoint.empty() ? Weights::random(config, request.seed) : Weights::load(config, model.checkpoint);
-  const auto engine = make_reference_engine(config, weights, options);
-  RowsOut logits(request.dtype, ids.size(), config.vocab_size);
-  RowsOut mtp_logits(request.dtype, config.has_mtp() ? ids.size() - 1 : 0, config.vocab_size);
+  const auto engine = make_engine(request.engine, config, weights, options);
+  RowsOut logits(out_type, ids.size(), config.vocab_size);
+  RowsOut mtp_logits(out_type, with_mtp ? ids.size() - 1 : 0, config.vocab_size);
   const auto forward = [&](std::span<const int32_t> tokens) {
     const Step step = {0, tokens};
     engine->forward({&step, 1}, Rows::all);
@@ -127,7 +130,7 @@ void write_logits(const LogitsRequest& request) {
   for (size_t at = 0; at < decode.size(); ++at) forward(decode.subspan(at, 1));
 
   std::vector<std::pair<std::string, HostTensorView>> tensors = {{"logits", logits.complete()}};
-  if (config.has_mtp()) tensors.emplace_back("mtp_logits", mtp_logits.complete());
+  if (with_mtp) tensors.emplace_back("mtp_logits", mtp_logits.complete());
   const std::map<std::string, std::string> metadata = {
       {"model", config.name}, {"weights", weights.label()}, {"dtype", std::string(name_of(request.dtype))}};
   try {

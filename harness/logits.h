@@ -13,7 +13,8 @@ struct LogitsRequest {
   std::string model, config_file, weights;  // as in Plan
   std::string tokens;                       // JSON: {"input_ids": [...], "decode_ids": [...]}; decode_ids may be absent
   std::string out;                          // .safetensors
-  DType dtype = DType::f32;                 // f64: the output tensors are F64 too
+  std::string engine = "reference";
+  DType dtype = DType::f32;  // f64: the output tensors are F64 too; else they are F32
   int64_t chunk = 512;
   std::string yarn = "auto";
   std::optional<SlopeLayerOffset> slope_layer_offset;

@@ -13,11 +13,13 @@
 #include <vector>
 
 #include "harness/commands.h"
+#include "harness/engines.h"
 #include "harness/failure.h"
 #include "harness/help.h"
 #include "harness/info.h"
 #include "harness/logits.h"
 #include "harness/measure.h"
+#include "harness/parity.h"
 #include "harness/plan.h"
 #include "harness/run.h"
 #include "harness/words.h"
@@ -133,6 +135,27 @@ Format parse_format(const std::string& word) {
                                {"jsonl", Format::jsonl}});
 }
 
+// --kernel operator=variant, for engines that have a choice. Throws UsageError naming what there is.
+std::vector<std::string> parse_kernels(const std::vector<std::string>& texts, const std::vector<std::string>& engines) {
+  for (const std::string& engine : engines) {
+    const std::vector<std::string> table = engine_kernels(engine);
+    if (table.empty())
+      throw UsageError("--kernel: engine '" + engine + "' has one variant of each operator. Leave --kernel out.");
+    for (const std::string& text : texts) {
+      const size_t equals = text.find('=');
+      const std::string op = text.substr(0, equals) + ":";
+      const auto line =
+          std::find_if(table.begin(), table.end(), [&](const std::string& l) { return l.starts_with(op); });
+      if (equals == std::string::npos || line == table.end())
+        throw UsageError("--kernel: '" + text + "' is not OPERATOR=VARIANT. See: ringbench kernels");
+      if ((*line + ",").find(" " + text.substr(equals + 1) + ",") == std::string::npos)
+        throw UsageError("--kernel: '" + text +
+                         "' names no variant of this operator. There are: " + line->substr(op.size() + 1) + ".");
+    }
+  }
+  return texts;
+}
+
 void read_model(const Arguments& a, Plan& plan) {
   plan.model = a.text_or("--model", plan.model);
   plan.config_file = a.text_or("--config", "");
@@ -154,11 +177,14 @@ void read_model(const Arguments& a, Plan& plan) {
 }
 
 void read_engine(const Arguments& a, Plan& plan) {
-  if (a.given("--engine")) plan.engine = split_list(a.all("--engine"), "--engine");
-  check_engines(plan.engine);
-  if (a.given("--dtype")) plan.dtype = parse_reference_dtype(a.text("--dtype"));
-  if (a.given("--kernel"))
-    throw UsageError("--kernel: engine 'reference' has one variant of each operator. Leave --kernel out.");
+  if (a.given("--engine"))
+    plan.engine = split_list(a.all("--engine"), "--engine");
+  else
+    plan.engine = {default_engine()};
+  check_engines(plan.engine, true);
+  for (const std::string& engine : plan.engine)
+    if (a.given("--dtype")) plan.dtype = parse_dtype(a.text("--dtype"), engine);
+  if (a.given("--kernel")) plan.kernels = parse_kernels(a.all("--kernel"), plan.engine);
   if (a.given("--chunk")) plan.chunk = parse_tokens(a.text("--chunk"), "--chunk");
   if (a.given("--threads")) plan.threads = parse_threads(a);
   if (a.given("--parity"))
@@ -166,7 +192,6 @@ void read_engine(const Arguments& a, Plan& plan) {
                                                           {"quick", ParityMode::quick},
                                                           {"full", ParityMode::full},
                                                           {"require", ParityMode::require}});
-  check_parity(plan);
 }
 
 void read_workload(const Arguments& a, Plan& plan) {
@@ -191,9 +216,10 @@ void read_method(const Arguments& a, Plan& plan, Command command) {
   if (a.given("--total-budget") && a.text("--total-budget") != "unlimited")
     plan.total_budget_s = parse_duration_s(a.text("--total-budget"), "--total-budget");
   if (a.given("--estimate"))
-    plan.estimate = choose<EstimateMode>(
-        a.text("--estimate"),
-        {{"never", EstimateMode::never}, {"auto", EstimateMode::automatic}, {"always", EstimateMode::always}});
+    plan.estimate = choose<EstimateMode>(a.text("--estimate"), {{"never", EstimateMode::never},
+                                                                {"auto", EstimateMode::automatic},
+                                                                {"always", EstimateMode::always},
+                                                                {"groups", EstimateMode::groups}});
   plan.full = a.has("--full");
   plan.keep_going = a.has("--keep-going") || !a.has("--fail-fast");
   plan.dry_run = a.has("--dry-run");
@@ -264,7 +290,7 @@ int info(const Arguments& a) {
   if (a.given("--ctx")) request.ctx = parse_tokens(a.text("--ctx"), "--ctx");
   if (a.given("--batch")) request.batch = parse_small_count(a, "--batch", 1);
   if (const std::string dtype = a.text_or("--dtype", "bf16"); dtype != "bf16")
-    request.dtype = parse_reference_dtype(dtype);
+    request.dtype = parse_dtype(dtype, "reference");
   request.json = a.has("--json") || a.text_or("--format", "table") == "json";
   write_info(std::cout, request);
   return 0;
@@ -280,9 +306,10 @@ int logits(const Arguments& a, char** argv) {
   request.weights = a.text_or("--weights", "");
   request.tokens = a.text("--tokens");
   request.out = a.text("--out");
-  if (a.given("--engine")) check_engines({a.text("--engine")});
-  if (a.given("--dtype")) request.dtype = parse_reference_dtype(a.text("--dtype"));
-  if (a.given("--chunk")) request.chunk = parse_tokens(a.text("--chunk"), "--chunk");
+  request.engine = a.text_or("--engine", "reference");
+  check_engines({request.engine}, false);
+  request.dtype = a.given("--dtype") ? parse_dtype(a.text("--dtype"), request.engine) : default_dtype(request.engine);
+  request.chunk = a.given("--chunk") ? parse_tokens(a.text("--chunk"), "--chunk") : default_chunk(request.engine);
   request.yarn = a.text_or("--yarn", "auto");
   if (a.given("--slope-layer-offset"))
     request.slope_layer_offset = parse_slope_layer_offset(a.text("--slope-layer-offset"));
@@ -291,6 +318,56 @@ int logits(const Arguments& a, char** argv) {
   if (a.given("--seed")) request.seed = parse_seed(a);
   restart_with_passive_waiting(argv);
   write_logits(request);
+  return 0;
+}
+
+int parity(const Arguments& a, char** argv) {
+  a.refuse_words(0);
+  ParityRequest request;
+  request.model = a.text_or("--model", "auto");
+  request.config_file = a.text_or("--config", "");
+  request.weights = a.text_or("--weights", "");
+  request.hybrid = a.text_or("--hybrid", "model");
+  request.yarn = a.text_or("--yarn", "auto");
+  if (a.given("--slope-layer-offset"))
+    request.slope_layer_offset = parse_slope_layer_offset(a.text("--slope-layer-offset"));
+  request.engine = a.text_or("--engine", default_engine() == "cuda" ? "cuda" : "emulated");
+  check_engines({request.engine}, false);
+  if (a.given("--dtype")) request.dtype = parse_dtype(a.text("--dtype"), request.engine);
+  if (a.given("--kernel")) request.kernels = parse_kernels(a.all("--kernel"), {request.engine});
+  if (a.text_or("--rope-angles", "f64") == "f32") request.rope_angles = RopeAngles::f32;
+  if (a.text_or("--routing", "measured") == "uniform") request.routing = Routing::uniform;
+  if (a.given("--threads")) request.threads = parse_threads(a);
+  if (a.given("--seed")) request.seed = parse_seed(a);
+  if (a.given("--level")) request.levels = split_list(a.all("--level"), "--level");
+  if (a.given("--ctx")) request.ctx = parse_token_list(a.all("--ctx"), "--ctx", 1);
+  if (a.given("--layers"))
+    for (const std::string& layer : split_list(a.all("--layers"), "--layers"))
+      request.layers.push_back(parse_count(layer, "--layers", 0));
+  if (a.given("--chunk")) request.chunk = parse_tokens(a.text("--chunk"), "--chunk");
+  request.fail_fast = a.has("--fail-fast");
+  request.bisect = a.has("--bisect");
+  request.self_test = a.has("--self-test");
+  if (a.given("--ablate")) request.ablate = split_list(a.all("--ablate"), "--ablate");
+  request.save = a.text_or("--save", "");
+  request.load = a.text_or("--load", "");
+  request.format = a.has("--json") ? Format::json : parse_format(a.text_or("--format", "table"));
+  request.outputs = a.all("--output");
+  request.results = a.text_or("--results", request.results);
+  request.keep = !a.has("--no-save");
+  request.quiet = a.has("--quiet");
+  request.verbose = a.has("--verbose");
+  request.progress = !a.has("--no-progress") && !request.quiet;
+  restart_with_passive_waiting(argv);
+  return static_cast<int>(run_parity(request));
+}
+
+int kernels(const Arguments& a) {
+  a.refuse_words(0);
+  const std::string engine = a.text_or("--engine", "emulated");
+  if (engine == "reference") throw UsageError("kernels: the reference has one variant of each operator.");
+  check_engines({engine}, false);
+  for (const std::string& line : engine_kernels(engine)) std::cout << line << "\n";
   return 0;
 }
 
@@ -333,6 +410,8 @@ int dispatch(int argc, char** argv) {
   }
   if (name == "info") return info(arguments);
   if (name == "logits") return logits(arguments, argv);
+  if (name == "parity") return parity(arguments, argv);
+  if (name == "kernels") return kernels(arguments);
   if (name == "help") return help(arguments);
   if (name == "completion") return completion(arguments);
   if (name == "version") {

@@ -12,6 +12,7 @@
 #include <sstream>
 #include <system_error>
 
+#include "harness/engines.h"
 #include "reference/sha256.h"
 
 namespace ringbench {
@@ -28,40 +29,12 @@ std::string_view name_of(Command command) {
   return "?";
 }
 
-// --- What this build can do ---
-
-void check_engines(const std::vector<std::string>& engines) {
-  for (const std::string& engine : engines) {
-    if (engine == "reference") continue;
-    if (engine == "cuda" || engine.starts_with("cuda:"))
-      throw Failure(ExitCode::environment, "no CUDA device (this build has no CUDA engine). Use --engine reference.");
-    if (engine == "emulated")
-      throw Failure(ExitCode::environment,
-                    "engine 'emulated' checks the CUDA kernels on a CPU and records no speeds. Use --engine reference "
-                    "or cuda.");
-    throw UsageError("--engine: '" + engine + "' is not an engine of this build. Use reference.");
-  }
-}
-
-DType parse_reference_dtype(std::string_view text) {
-  if (text == "f32") return DType::f32;
-  if (text == "f64") return DType::f64;
-  throw Failure(ExitCode::environment, "--dtype " + std::string(text) +
-                                           ": engine 'reference' computes in f32 and f64. Use --dtype f32 or f64.");
-}
-
-void check_parity(const Plan& plan) {
-  if (plan.parity == ParityMode::require)
-    throw Failure(ExitCode::parity,
-                  "--parity require: there is no certificate for engine 'reference', which is what other engines are "
-                  "compared with. Use --parity off or quick.");
-}
-
 void set_command_defaults(Plan& plan, Command command, bool total_budget_given) {
   const bool both = command == Command::throughput;  // its question is how much faster than the softmax twin
   if (plan.hybrid.empty())
     plan.hybrid = both ? std::vector<std::string>{"model", "softmax"} : std::vector<std::string>{"model"};
-  if (both && !total_budget_given) plan.total_budget_s = 150;  // about as long as a person waits for a first answer
+  const bool cpu = std::find(plan.engine.begin(), plan.engine.end(), "cuda") == plan.engine.end();
+  if (both && cpu && !total_budget_given) plan.total_budget_s = 150;  // as long as a person waits for a first answer
   if (plan.full) {
     plan.estimate = EstimateMode::never;
     plan.time_budget_s = std::numeric_limits<double>::infinity();
@@ -421,6 +394,8 @@ std::vector<Point> expand(const Plan& plan, Command command) {
     resolve(plan, model, at, point);
     if (!meets_conditions(plan, point)) continue;
     point.id = point_id(plan, point);
+    point.dtype = plan.dtype.value_or(default_dtype(point.engine));
+    point.chunk = plan.chunk.value_or(default_chunk(point.engine));
     if (!seen.insert(point.id + point.engine).second) continue;
     if (point.error.empty()) choose_weights(plan, model, point);
     points.push_back(std::move(point));
@@ -477,9 +452,10 @@ std::string repro_command(const Plan& plan, const Point& point) {
   if (plan.routing == Routing::uniform) add("--routing", "uniform");
   if (plan.depth_fill != DepthFill::automatic)
     add("--depth-fill", plan.depth_fill == DepthFill::real ? "real" : "synthetic");
-  if (plan.chunk != Plan().chunk) add("--chunk", std::to_string(plan.chunk));
+  if (plan.chunk) add("--chunk", std::to_string(*plan.chunk));
   add("--engine", point.engine);
-  add("--dtype", std::string(name_of(plan.dtype)));
+  add("--dtype", std::string(name_of(point.dtype)));
+  for (const std::string& kernel : plan.kernels) add("--kernel", kernel);
   add("--seed", std::to_string(plan.seed));
   if (plan.full) command += " --full";
   return command;

@@ -22,7 +22,7 @@ enum class Command { throughput, prefill, decode, e2e };
 std::string_view name_of(Command command);
 
 enum class DepthFill { automatic, real, synthetic };  // automatic: synthetic where the prefill is estimated, else real
-enum class EstimateMode { never, automatic, always };
+enum class EstimateMode { never, automatic, always, groups };
 enum class ParityMode { off, quick, full, require };
 enum class Format { table, md, csv, json, jsonl };
 enum class ColorWhen { automatic, always, never };
@@ -43,9 +43,10 @@ struct Plan {
 
   // The engine.
   std::vector<std::string> engine = {"reference"};
-  DType dtype = DType::f32;
-  int64_t chunk = 512;  // tokens a prefill chunk; 0: one shot
-  int threads = 0;      // 0: physical cores
+  std::optional<DType> dtype;        // empty: the engine's default (engines.h)
+  std::optional<int64_t> chunk;      // tokens a prefill chunk; 0: one shot; empty: the engine's default
+  std::vector<std::string> kernels;  // "operator=variant": forced
+  int threads = 0;                   // 0: physical cores
   ParityMode parity = ParityMode::quick;
 
   // The workload.
@@ -81,13 +82,8 @@ struct Plan {
   std::vector<std::string> argv;  // as typed, program name first: provenance
 };
 
-// Refuses what this build cannot do: engines, dtypes (exit 3), `--parity require` (exit 4).
-void check_engines(const std::vector<std::string>& engines);
-DType parse_reference_dtype(std::string_view text);
-void check_parity(const Plan& plan);
-
-// What depends on the command: the hybrid list, the total budget of throughput (150 s on the reference), --full.
-// `total_budget_given` is false where the flag was absent.
+// What depends on command and engines: the hybrid list, the total budget of throughput (150 s on the reference),
+// --full. `total_budget_given` is false where the flag was absent.
 void set_command_defaults(Plan& plan, Command command, bool total_budget_given);
 
 // One measurement. Everything is resolved: the config has its ratio, depth, YaRN and slope offset.
@@ -95,6 +91,8 @@ struct Point {
   std::string id;     // 16 hex digits of what was asked for, not of engine, dtype, chunk, threads or machine
   std::string phase;  // "prefill", "decode", "e2e"
   std::string engine;
+  DType dtype = DType::f32;
+  int64_t chunk = 512;
   ModelConfig config;
   std::filesystem::path checkpoint;  // empty: random weights
   std::string hybrid;                // "4:1", "softmax", "linear" or a pattern

@@ -9,11 +9,16 @@
 #include <new>
 #include <numeric>
 #include <optional>
+#include <set>
 
+#include "cuda/gpu.h"
+#include "harness/certificate.h"
 #include "harness/cost.h"
+#include "harness/engines.h"
 #include "harness/environment.h"
 #include "harness/estimate.h"
 #include "harness/measure.h"
+#include "harness/parity.h"
 #include "harness/progress.h"
 #include "harness/result.h"
 #include "harness/words.h"
@@ -82,9 +87,9 @@ class Run {
       row.kv_bytes = memory.kv;
       row.state_bytes = memory.state;
       row.workspace_bytes = memory.workspace;
-      if (memory.total() > available_memory_bytes()) {
+      if (const int64_t free = engine_free_memory(point.engine); memory.total() > free) {
         row.status = "oom_predicted";
-        row.error = too_little_memory(memory, available_memory_bytes());
+        row.error = too_little_memory(memory, free);
       }
     }
     const double work = std::accumulate(work_.begin(), work_.end(), 0.0);
@@ -98,9 +103,12 @@ class Run {
   ExitCode measure() {
     std::vector<OutputFile> files;
     for (const std::string& path : plan_.outputs) files.emplace_back(path, plan_.format);
-    if (points_.size() == 1) check_memory(points_.front());
+    if (points_.size() == 1 && !by_groups(points_.front())) check_memory(points_.front());
     std::unique_ptr<RunFolder> folder;
     if (plan_.save) folder = std::make_unique<RunFolder>(plan_.results, command_, plan_.argv);
+    folder_ = folder.get();
+    if (plan_.parity != ParityMode::off)
+      certificates_ = read_certificates(std::filesystem::path(plan_.results) / "parity");
 
     begin_s_ = clock_.wall_s();
     const bool shown = plan_.progress && !plan_.quiet;
@@ -129,6 +137,7 @@ class Run {
       code = interrupting_signal() == SIGTERM ? ExitCode::terminated : ExitCode::interrupted;
     }
     progress_.reset();
+    if (code == ExitCode::ok || code == ExitCode::points_failed) code = std::max(code, parity_code());
 
     std::vector<Result> rows;  // finished ones, in the order of the grid
     for (const std::optional<Result>& result : results_)
@@ -150,18 +159,19 @@ class Run {
 
   // Relative work, for sharing a budget and for the ETA: seconds on a CPU core pair, to a factor of two or so.
   double work_of(const Point& point) const {
-    if (!point.error.empty() || plan_memory(point).total() > available_memory_bytes()) return 0;  // not run
+    if (!point.error.empty()) return 0;  // not run
+    if (!by_groups(point) && plan_memory(point).total() > engine_free_memory(point.engine)) return 0;
     const auto seconds = [](const Cost& cost) { return cost.flops * 5e-12 + cost.bytes * 5e-11; };
     const auto steps = [&] {
-      return seconds(append_cost(point.config, 1, point.ctx, point.batch, plan_.dtype)) *
+      return seconds(append_cost(point.config, 1, point.ctx, point.batch, point.dtype)) *
              static_cast<double>(point.gen);
     };
-    const double full = seconds(append_cost(point.config, point.ctx, 0, point.batch, plan_.dtype));
+    const double full = seconds(append_cost(point.config, point.ctx, 0, point.batch, point.dtype));
     if (point.phase == "decode") return steps();
     if (point.phase == "e2e") return full + steps();
     if (plan_.estimate == EstimateMode::never || !can_estimate(point)) return full;
-    const double anchor = seconds(append_cost(point.config, anchor_ctx(point), 0, point.batch, plan_.dtype));
-    const double chunk = full * static_cast<double>(plan_.chunk) / static_cast<double>(std::max<int64_t>(1, point.ctx));
+    const double anchor = seconds(append_cost(point.config, anchor_ctx(point), 0, point.batch, point.dtype));
+    const double chunk = full * static_cast<double>(point.chunk) / static_cast<double>(std::max<int64_t>(1, point.ctx));
     return std::min(full, anchor + 10 * chunk);
   }
 
@@ -175,26 +185,29 @@ class Run {
     return std::min(plan_.time_budget_s, std::max(0.0, left * share));
   }
 
+  static bool on_cpu(const Point& point) { return point.engine != "cuda"; }
+
   int64_t anchor_ctx(const Point& point) const {
-    const int64_t chunk = std::max<int64_t>(1, plan_.chunk);
+    const int64_t chunk = std::max<int64_t>(1, point.chunk);
     return std::min(kAnchorCtx, point.ctx) / chunk * chunk;
   }
-  bool can_estimate(const Point& point) const { return plan_.chunk > 0 && point.ctx / plan_.chunk >= 8; }
+  bool can_estimate(const Point& point) const { return point.chunk > 0 && point.ctx / point.chunk >= 8; }
 
   EngineOptions engine_options(const Point& point) const {
     EngineOptions options;
-    options.dtype = plan_.dtype;
-    options.chunk = plan_.chunk;
+    options.dtype = point.dtype;
+    options.chunk = point.chunk;
     options.slots = static_cast<int>(point.batch);
     options.max_tokens = tokens_.at(session_key(point));
     options.threads = threads_;
     options.rope_angles = plan_.rope_angles;
     options.routing = plan_.routing;
+    options.kernels = plan_.kernels;
     return options;
   }
 
   Memory plan_memory(const Point& point) const {
-    Memory memory = plan_reference_memory(point.config, engine_options(point));
+    Memory memory = plan_engine_memory(point.engine, point.config, engine_options(point));
     // Random keys and values of one layer, while caches are being filled without a prefill.
     if (point.phase == "decode" || can_estimate(point))
       memory.workspace +=
@@ -206,11 +219,11 @@ class Run {
   void check_memory(const Point& point) const {
     if (!point.error.empty()) return;
     const Memory memory = plan_memory(point);
-    const int64_t free = available_memory_bytes();
+    const int64_t free = engine_free_memory(point.engine);
     if (memory.total() > free)
       throw Failure(ExitCode::environment, too_little_memory(memory, free),
                     "Try a smaller --ctx, --batch or --layers" +
-                        std::string(plan_.dtype == DType::f64 ? ", or --dtype f32." : "."));
+                        std::string(point.dtype == DType::f64 ? ", or --dtype f32." : "."));
   }
 
   // The engine for a point: the one at hand if it fits, else a new one.
@@ -218,14 +231,74 @@ class Run {
     if (session_.engine && session_.key == session_key(point)) return session_;
     session_ = {};
     check_memory(point);
+    certify(point);
     progress_->update("making weights");
     session_.key = session_key(point);
     session_.weights =
         std::make_unique<Weights>(point.checkpoint.empty() ? Weights::random(point.config, plan_.seed, plan_.dummy)
                                                            : Weights::load(point.config, point.checkpoint));
-    session_.engine = make_reference_engine(point.config, *session_.weights, engine_options(point));
-    session_.workload = std::make_unique<Workload>(*session_.engine, point.batch, plan_.chunk, plan_.seed, clock_);
+    session_.engine = make_engine(point.engine, point.config, *session_.weights, engine_options(point));
+    session_.workload = std::make_unique<Workload>(*session_.engine, point.batch, point.chunk, plan_.seed, clock_);
     return session_;
+  }
+
+  // --- Parity ---
+
+  // Exit 4: a check failed, or a row is not covered though that was required. What was measured is kept and says so.
+  ExitCode parity_code() const {
+    const bool unmet = std::any_of(results_.begin(), results_.end(), [&](const std::optional<Result>& r) {
+      return r && r->value && (r->parity == "fail" || (plan_.parity == ParityMode::require && r->parity != "pass"));
+    });
+    return unmet ? ExitCode::parity : ExitCode::ok;
+  }
+
+  // Compares the point's engine with the reference, once for a model, before anything of it is timed.
+  void certify(const Point& point) {
+    if (plan_.parity == ParityMode::off || !certified_.insert(measured_with(point)).second) return;
+    const Weights weights = point.checkpoint.empty() ? Weights::random(point.config, plan_.seed, plan_.dummy)
+                                                     : Weights::load(point.config, point.checkpoint);
+    Subject subject;
+    subject.engine = point.engine;
+    subject.config = point.config;
+    subject.weights = &weights;
+    subject.options = engine_options(point);
+    subject.seed = plan_.seed;
+    subject.make = [&](const ModelConfig& config, const EngineOptions& options) {
+      return make_engine(point.engine, config, weights, options);
+    };
+    ParityScope scope =
+        plan_.parity == ParityMode::full ? full_scope(point.engine, point.ctx) : quick_scope(point.engine);
+    scope.progress = [this](const std::string& text) { progress_->update("parity " + text); };
+    const Certificate certificate = make_certificate(subject, scope, check_parity(subject, scope));
+    if (folder_ != nullptr) write_certificate(certificate, folder_->path() / "parity");
+    certificates_.push_back(certificate);
+    if (certificate.verdict == "pass") return;
+    const auto worst = std::find_if(certificate.checks.begin(), certificate.checks.end(),
+                                    [](const Check& check) { return check.status != CheckStatus::pass; });
+    const std::string what = certificate.verdict == "fail" ? worst->name + " (" + worst->text + ")"
+                                                           : "the truth is too plain to compare with";
+    if (plan_.parity == ParityMode::require)
+      throw Failure(ExitCode::parity, "--parity require: " + certificate.model + ": " + what + "; nothing was timed.",
+                    "see: ringbench help parity");
+    if (!plan_.quiet)
+      progress_->note("warning W-PARITY: " + certificate.model + ": " + certificate.verdict + ": " + what);
+  }
+
+  MeasuredWith measured_with(const Point& point) const {
+    return {
+        build_, engine_device_name(point.engine), point.engine, std::string(name_of(point.dtype)), point.config.sha(),
+        {}};
+  }
+
+  // The row's parity, by the kernel variants that it launched.
+  void describe_parity(const Session& s, Result& r) const {
+    MeasuredWith with{build_, engine_device_name(r.engine), r.engine, r.dtype, s.engine->config().sha(), r.kernels};
+    const ParityVerdict verdict = parity_status(certificates_, with);
+    r.parity = verdict.status;
+    if (!verdict.certificate.empty()) r.parity_certificate = verdict.certificate;
+    r.parity_worst = verdict.worst;
+    r.parity_depth = verdict.depth;
+    r.parity_missing = verdict.missing;
   }
 
   // --- One point ---
@@ -234,6 +307,11 @@ class Run {
     Result result = describe(point);
     try {
       if (!point.error.empty()) throw Failure(ExitCode::points_failed, point.error);
+      if (by_groups(point)) {
+        measure_groups(point, result);
+        set_flags(result);
+        return result;
+      }
       Session& s = session(point);
       s.engine->report();  // expert loads of this point only
       if (point.phase == "prefill")
@@ -250,6 +328,12 @@ class Run {
       result.status = failure.code == ExitCode::environment ? "oom_predicted" : "error";
       result.error = failure.what();
       session_ = {};
+    } catch (const GpuError& error) {
+      // The point has no number. If the device's context is lost, no later point would have one.
+      if (points_.size() == 1 || error.sticky) throw Failure(ExitCode::environment, error.what());
+      session_ = {};
+      result.status = "error";
+      result.error = error.what();
     } catch (const std::bad_alloc&) {
       session_ = {};
       result.status = "oom";
@@ -258,6 +342,99 @@ class Run {
     if (!result.value) result.method = "measured", result.samples.clear();
     set_flags(result);
     return result;
+  }
+
+  // --- Models that are too deep to hold ---
+
+  bool by_groups(const Point& point) const {
+    return plan_.estimate == EstimateMode::groups ||
+           (plan_.estimate == EstimateMode::always && plan_memory(point).total() > engine_free_memory(point.engine));
+  }
+
+  // Layers after which the pattern repeats, so that the depth is a multiple of it.
+  static int layers_per_group(const ModelConfig& config) {
+    const std::vector<LayerType>& types = config.layer_types;
+    for (size_t period = 1; period < types.size(); ++period)
+      if (types.size() % period == 0 &&
+          std::equal(types.begin() + static_cast<int64_t>(period), types.end(), types.begin()))
+        return static_cast<int>(period);
+    return static_cast<int>(types.size());
+  }
+
+  // The point with `groups` groups of layers.
+  Point at_depth(const Point& point, int groups) {
+    Point shallow = point;
+    shallow.config = point.config.with_layers(groups * layers_per_group(point.config));
+    tokens_[session_key(shallow)] = tokens_.at(session_key(point));
+    return shallow;
+  }
+
+  // Two shallower models are measured in its place, the deeper one as deep as fits (of those that would fit, half as
+  // deep as the model).
+  void measure_groups(const Point& point, Result& r) {
+    const int groups = point.config.num_hidden_layers / layers_per_group(point.config);
+    const auto refuse = [](const std::string& why) {
+      throw Failure(ExitCode::environment, "E-ESTIMATE: " + why, "Use a smaller --ctx or --batch.");
+    };
+    if (point.phase == "e2e") refuse("layer groups estimate prefill and decode, not e2e.");
+    int more = (groups + 1) / 2;
+    while (more > 1) {
+      const Point shallow = at_depth(point, more);
+      if (plan_memory(shallow).total() <= engine_free_memory(point.engine)) break;
+      --more;
+    }
+    const int fewer = more / 2;
+    if (fewer < 1 || fewer * layers_per_group(point.config) <= point.config.first_k_dense_replace)
+      refuse(std::to_string(groups) + " groups of " + std::to_string(layers_per_group(point.config)) +
+             " layers: no two shallower models of them can be measured.");
+    std::vector<Result> parts;
+    std::vector<TimeOf> times;
+    for (const int depth : {fewer, more}) {
+      const Point shallow = at_depth(point, depth);
+      progress_->update(std::to_string(depth) + " of " + std::to_string(groups) + " layer groups");
+      Session& s = session(shallow);
+      s.engine->report();
+      Result& part = parts.emplace_back(describe(shallow));
+      shallow.phase == "prefill" ? measure_whole_prefill(shallow, s, part) : measure_decode(shallow, s, part);
+      describe_engine(s, part);
+      times.push_back({depth, *part.value, part.ci95_low.value_or(*part.value), part.ci95_high.value_or(*part.value)});
+    }
+    const TimeOf whole = estimate_by_groups(times[0], times[1], groups);
+    const Result& deep = parts.back();
+    r.status = r.method = "estimated";
+    r.estimator = "group";
+    r.stop = deep.stop;
+    r.value = whole.seconds;
+    r.ci95_low = whole.ci95_low;
+    r.ci95_high = whole.ci95_high;
+    for (size_t i = 0; i < std::min(parts[0].samples.size(), deep.samples.size()); ++i) {
+      const double a = parts[0].samples[i], b = deep.samples[i];
+      r.samples.push_back(estimate_by_groups({fewer, a, a, a}, {more, b, b, b}, groups).seconds);
+    }
+    r.n = static_cast<int64_t>(r.samples.size());
+    r.warmup = deep.warmup;
+    r.est_points = 2;
+    r.est_work_share = static_cast<double>(fewer + more) / groups;
+    r.depth_fill = deep.depth_fill;
+    r.tok_s = static_cast<double>(point.batch * (point.phase == "prefill" ? point.ctx : 1)) / *r.value;
+    if (point.phase == "decode") r.tpot_s = r.value;
+    r.cpu_s = parts[0].cpu_s.value_or(0) + deep.cpu_s.value_or(0);
+    r.contention = deep.contention;
+    r.weights = deep.weights;
+    r.kernels = deep.kernels;
+    r.parity = deep.parity;
+    r.parity_certificate = deep.parity_certificate;
+    r.parity_worst = deep.parity_worst;
+    r.parity_depth = deep.parity_depth;
+    r.parity_missing = deep.parity_missing;
+    const Memory memory = plan_memory(point);
+    r.weights_bytes = memory.weights;
+    r.kv_bytes = memory.kv;
+    r.state_bytes = memory.state;
+    r.workspace_bytes = memory.workspace;
+    r.warnings.push_back("W-GROUPS: estimated from models of " + std::to_string(fewer) + " and " +
+                         std::to_string(more) + " of " + std::to_string(groups) +
+                         " layer groups; its bytes are planned, not allocated.");
   }
 
   // What is known before anything runs.
@@ -287,9 +464,9 @@ class Run {
     r.gen = point.gen;
     r.batch = point.batch;
     r.requests = point.requests;
-    r.chunk = plan_.chunk;
-    r.dtype = r.kv_dtype.emplace(name_of(plan_.dtype));
-    if (r.linear_layers > 0) r.state_dtype = name_of(plan_.dtype);
+    r.chunk = point.chunk;
+    r.dtype = r.kv_dtype.emplace(name_of(point.dtype));
+    if (r.linear_layers > 0) r.state_dtype = name_of(point.dtype == DType::f64 ? DType::f64 : DType::f32);
     if (point.yarn_original > 0) r.yarn_factor = point.yarn_factor, r.yarn_original = point.yarn_original;
     r.trained_window = config.trained_window();
     r.routing = plan_.routing == Routing::uniform ? "uniform" : "measured";
@@ -301,11 +478,18 @@ class Run {
     r.warnings = point.warnings;
     if (point.beyond_window) r.flags += 'X';
     r.repro = repro_command(plan_, point);
-    r.device = device_;
+    r.device = device_name(point.engine);
     r.commit = commit_;
     r.tags = plan_.tags;
     describe_cost(point, r);
     return r;
+  }
+
+  // Asked once for each engine.
+  const std::string& device_name(const std::string& engine) const {
+    std::string& name = device_names_[engine];
+    if (name.empty()) name = engine_device_name(engine);
+    return name;
   }
 
   void describe_cost(const Point& point, Result& r) const {
@@ -313,8 +497,8 @@ class Run {
     const ModelConfig& config = point.config;
     const double step_position =
         static_cast<double>(point.ctx) + static_cast<double>(point.gen) / 2;  // mean depth of the steps
-    const Cost prefill = append_cost(config, point.ctx, 0, point.batch, plan_.dtype);
-    const Cost step = append_cost(config, 1, static_cast<int64_t>(step_position), point.batch, plan_.dtype);
+    const Cost prefill = append_cost(config, point.ctx, 0, point.batch, point.dtype);
+    const Cost step = append_cost(config, 1, static_cast<int64_t>(step_position), point.batch, point.dtype);
     if (point.phase == "prefill") r.flops = prefill.flops, r.bytes = prefill.bytes;
     if (point.phase == "decode") r.flops = step.flops, r.bytes = step.bytes;
     if (point.phase == "e2e") {
@@ -325,16 +509,16 @@ class Run {
     }
     // Of e2e the last token is chosen but never fed.
     const int64_t tokens = point.phase == "prefill" ? point.ctx : point.tokens() - (point.phase == "e2e" ? 1 : 0);
-    r.kv_bytes_analytic = point.batch * tokens * kv_bytes_per_token(config, plan_.dtype);
-    r.state_bytes_analytic = point.batch * state_bytes(config, plan_.dtype);
+    r.kv_bytes_analytic = point.batch * tokens * kv_bytes_per_token(config, point.dtype);
+    r.state_bytes_analytic = point.batch * state_bytes(config, point.dtype);
     ModelConfig twin = config;
     std::fill(twin.layer_types.begin(), twin.layer_types.end(), LayerType::softmax_attention);
     r.cache_ratio_vs_softmax = static_cast<double>(*r.kv_bytes_analytic + *r.state_bytes_analytic) /
-                               static_cast<double>(point.batch * tokens * kv_bytes_per_token(twin, plan_.dtype));
+                               static_cast<double>(point.batch * tokens * kv_bytes_per_token(twin, point.dtype));
   }
 
   // What the engine says after the point.
-  static void describe_engine(Session& s, Result& r) {
+  void describe_engine(Session& s, Result& r) const {
     const Report report = s.engine->report();
     r.weights = s.weights->label();
     r.weights_fingerprint = s.weights->fingerprint();
@@ -344,6 +528,7 @@ class Run {
     r.workspace_bytes = report.memory.workspace;
     r.peak_process_bytes = peak_process_bytes();
     r.kernels = report.kernels;
+    describe_parity(s, r);
     describe_experts(report, r);
   }
 
@@ -386,7 +571,7 @@ class Run {
   void set_flags(Result& r) const {
     if (r.value) {
       if (r.method == "estimated") r.flags += 'E';
-      if (r.parity == "none") r.flags += 'U';
+      if (r.parity != "pass") r.flags += 'U';
       if (r.depth_fill == "synthetic") r.flags += 'S';
       if (r.routing == "uniform") r.flags += 'R';
       const bool wide = r.ci95_low && (*r.ci95_high - *r.ci95_low) / 2 > plan_.ci * *r.value;
@@ -416,7 +601,11 @@ class Run {
   void measure_prefill(const Point& point, Session& s, Result& r) {
     const double budget = budget_s(), begin = clock_.wall_s();
     if (should_estimate(point, s, budget)) return estimate(point, s, r, budget - (clock_.wall_s() - begin));
+    measure_whole_prefill(point, s, r);
+  }
 
+  void measure_whole_prefill(const Point& point, Session& s, Result& r) {
+    const double budget = budget_s(), begin = clock_.wall_s();
     const int64_t warmups = plan_.warmup.value_or(1);
     for (int64_t i = 0; i < warmups; ++i) {
       s.workload->reset();
@@ -438,19 +627,20 @@ class Run {
     r.warmup = warmups;
     r.tok_s = static_cast<double>(point.batch * point.ctx) / *r.value;
     r.cpu_s = spent.cpu_s / static_cast<double>(done.samples.size());
-    r.contention = spent.wall_s / (spent.cpu_s / threads_);
+    if (on_cpu(point)) r.contention = spent.wall_s / (spent.cpu_s / threads_);
   }
 
   // Whether the prefill's full length does not fit into the budget. Finds out by running two chunks.
   bool should_estimate(const Point& point, Session& s, double budget) {
-    if (plan_.estimate == EstimateMode::never) return false;
+    if (plan_.estimate == EstimateMode::never || plan_.estimate == EstimateMode::groups) return false;
+    if (!on_cpu(point) && plan_.estimate == EstimateMode::automatic) return false;
     if (plan_.estimate == EstimateMode::always) {
       plan_with_chunks(point, s);
       return true;
     }
     if (!can_estimate(point)) return false;
     plan_with_chunks(point, s);
-    return sum_over_chunks(*s.prefill_times, point.ctx, plan_.chunk) > budget;
+    return sum_over_chunks(*s.prefill_times, point.ctx, point.chunk) > budget;
   }
 
   void plan_with_chunks(const Point& point, Session& s) {
@@ -466,15 +656,15 @@ class Run {
     const int64_t anchor = anchor_ctx(point);
     for (const int64_t reps : {9, 7, 5, 4, 3, 2, 1}) ladder.push_back({5, reps, anchor});
     for (const int64_t shorter : {anchor / 2, anchor / 4})
-      if (shorter / plan_.chunk >= 8) ladder.push_back({4, 1, shorter / plan_.chunk * plan_.chunk});
+      if (shorter / point.chunk >= 8) ladder.push_back({4, 1, shorter / point.chunk * point.chunk});
     if (plan_.reps)
       for (EstimateEffort& effort : ladder) effort.reps = *plan_.reps;
     const auto cost = [&](const EstimateEffort& effort) {
       double chunks = 0;
       for (const int64_t ctx : {point.ctx, effort.anchor_ctx})
-        for (const int64_t position : sample_positions(ctx, plan_.chunk, effort.points))
+        for (const int64_t position : sample_positions(ctx, point.chunk, effort.points))
           chunks += times.a + times.b * static_cast<double>(position);
-      return sum_over_chunks(times, effort.anchor_ctx, plan_.chunk) + static_cast<double>(effort.reps) * chunks;
+      return sum_over_chunks(times, effort.anchor_ctx, point.chunk) + static_cast<double>(effort.reps) * chunks;
     };
     for (const EstimateEffort& effort : ladder)
       if (cost(effort) <= budget) return effort;
@@ -484,7 +674,7 @@ class Run {
   void estimate(const Point& point, Session& s, Result& r, double budget) {
     const EstimateEffort effort =
         s.prefill_times ? choose_effort(point, *s.prefill_times, budget) : EstimateEffort{5, 1, point.ctx};
-    const PrefillEstimate e = estimate_prefill(*s.workload, point.ctx, effort, threads_,
+    const PrefillEstimate e = estimate_prefill(*s.workload, point.ctx, effort, on_cpu(point) ? threads_ : 0,
                                                [this](const std::string& text) { progress_->update(text); });
     s.cache = Session::Cache::synthetic;
     s.cached_ctx = point.ctx;
@@ -508,7 +698,7 @@ class Run {
     r.est_anchor_ctx = e.anchor_ctx;
     r.est_anchor_error = e.anchor_error;
     r.cpu_s = e.cpu_s;
-    r.contention = e.contention;
+    if (on_cpu(point)) r.contention = e.contention;
     r.tok_s = static_cast<double>(point.batch * point.ctx) / e.seconds;
   }
 
@@ -619,7 +809,7 @@ class Run {
       double seconds = 0;
       for (int64_t w = 0; w < waves; ++w) {
         const int64_t size = std::min(point.batch, point.requests - w * point.batch);
-        Workload part(*s.engine, size, plan_.chunk, plan_.seed, clock_);
+        Workload part(*s.engine, size, point.chunk, plan_.seed, clock_);
         part.choose_input(rep * waves + w);
         seconds += wave(part, point.ctx, point.gen, "rep " + std::to_string(rep + 1));
       }
@@ -700,7 +890,7 @@ class Run {
     std::string anchors;
     const Result* estimated = nullptr;
     for (const Result& row : rows) {
-      if (row.method != "estimated" || !row.value) continue;
+      if (row.estimator != "chunk" || !row.value) continue;
       estimated = &row;
       char text[96];
       std::snprintf(text, sizeof text, "%s%s %+.1f %%", anchors.empty() ? "" : ", ", row.hybrid.c_str(),
@@ -735,8 +925,13 @@ class Run {
   double begin_s_ = 0;
   std::vector<size_t> order_;  // in which points are measured
   size_t turn_ = 0;            // of the point being measured, in order_
-  std::string device_ = cpu_device_name(), commit_ = capture_environment().commit;
+  std::string commit_ = capture_environment().commit;
+  mutable std::map<std::string, std::string> device_names_;  // by engine
   std::unique_ptr<Progress> progress_;
+  std::string build_ = build_id();
+  const RunFolder* folder_ = nullptr;
+  std::vector<Certificate> certificates_;
+  std::set<MeasuredWith> certified_;  // by this run
   Session session_;
   std::vector<std::optional<Result>> results_;  // of each point
 };

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "harness/commands.h"
+#include "harness/engines.h"
 #include "harness/plan.h"
 #include "tests/catch.h"
 
@@ -385,18 +386,16 @@ TEST_CASE("the repro line gives the point again") {
 }
 
 TEST_CASE("what this build cannot do is an environment error that names what it can") {
-  CHECK(code_of([] { check_engines({"cuda:0"}); }) == ExitCode::environment);
-  CHECK(message_of([] { check_engines({"cuda"}); }).find("no CUDA device") == 0);
+  CHECK(code_of([] { check_engines({"cuda:0"}, true); }) == ExitCode::usage);
+  if (default_engine() != "cuda") CHECK(message_of([] { check_engines({"cuda"}, true); }).find("no CUDA device") == 0);
+  check_engines({"reference", "emulated"}, false);
   CHECK(message_of([] {
-          check_engines({"reference", "emulated"});
+          check_engines({"reference", "emulated"}, true);
         }) ==
         "engine 'emulated' checks the CUDA kernels on a CPU and records no speeds. Use --engine reference or cuda.");
-  CHECK(code_of([] { check_engines({"gpu"}); }) == ExitCode::usage);
-  CHECK(code_of([] { parse_reference_dtype("fp8"); }) == ExitCode::environment);
-  CHECK(message_of([] { parse_reference_dtype("bf16"); }).find("f32 and f64") != std::string::npos);
-  Plan plan;
-  plan.parity = ParityMode::require;
-  CHECK(code_of([&] { check_parity(plan); }) == ExitCode::parity);
+  CHECK(code_of([] { check_engines({"gpu"}, true); }) == ExitCode::usage);
+  CHECK(code_of([] { parse_dtype("fp8", "reference"); }) == ExitCode::environment);
+  CHECK(message_of([] { parse_dtype("bf16", "reference"); }).find("f32 and f64") != std::string::npos);
 }
 
 TEST_CASE("memory that does not fit is said in the manual's words") {
@@ -413,12 +412,13 @@ TEST_CASE("the defaults that help states are those of the plan") {
   CHECK(parse_token_list({standard("--ctx")}, "--ctx", 0) == plan.ctx);
   CHECK(parse_token_list({standard("--gen")}, "--gen", 1) == plan.gen);
   CHECK(parse_count_list({standard("--batch")}, "--batch") == plan.batch);
-  CHECK(parse_tokens(standard("--chunk"), "--chunk") == plan.chunk);
+  CHECK(standard("--chunk") ==
+        "cuda " + token_label(default_chunk("cuda")) + ", reference " + std::to_string(default_chunk("reference")));
   CHECK(parse_percent(standard("--ci"), "--ci") / 100 == plan.ci);
   CHECK(parse_duration_s(standard("--time-budget"), "--time-budget") == plan.time_budget_s);
   CHECK(Texts{standard("--yarn")} == plan.yarn);
-  CHECK(Texts{standard("--engine")} == plan.engine);
   CHECK(standard("--results") == plan.results);
   CHECK(standard("--seed") == std::to_string(plan.seed));
-  CHECK(standard("--dtype") == name_of(plan.dtype));
+  CHECK(standard("--dtype") == "cuda " + std::string(name_of(default_dtype("cuda"))) + ", reference " +
+                                   std::string(name_of(default_dtype("reference"))));
 }

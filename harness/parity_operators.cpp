@@ -1,0 +1,104 @@
+// parity_operators.cpp: level op: every variant of every operator at this model's shapes. Each is forced in turn, and
+// the layers that use it are recomputed as level layer does; prompt and single steps apart where a variant takes only
+// one of them. (Awkward shapes, one kernel at a time: tests/cuda.)
+#include <algorithm>
+#include <set>
+
+#include "cuda/gpu.h"
+#include "harness/engines.h"
+#include "harness/parity_levels.h"
+
+namespace ringbench {
+namespace {
+
+// One layer of each kind: attention, and dense or experts.
+std::set<int> one_of_each(const ModelConfig& config) {
+  std::set<std::pair<LayerType, bool>> seen;
+  std::set<int> layers;
+  for (int i = 0; i < config.num_hidden_layers; ++i)
+    if (seen.emplace(config.layer_types[static_cast<size_t>(i)], config.is_moe(i)).second) layers.insert(i);
+  return layers;
+}
+
+// The model cut after the last of those layers, where it can be: less to make and to walk.
+ModelConfig shallow(const ModelConfig& config) {
+  const int depth = *one_of_each(config).rbegin() + 1;
+  if (depth == config.num_hidden_layers) return config;
+  try {
+    const ModelConfig cut = config.with_layers(depth);
+    if (std::equal(cut.layer_types.begin(), cut.layer_types.end(), config.layer_types.begin())) return cut;
+  } catch (const ConfigError&) {  // no rule that gives another depth
+  }
+  return config;
+}
+
+struct Shape {
+  int64_t tokens, steps;
+};
+
+}  // namespace
+
+void check_operators(const Subject& subject, const ParityScope& scope, Findings& findings) {
+  Subject one = subject;
+  one.config = shallow(subject.config);
+  ParityScope part = scope;
+  part.levels = {"layer", "state"};
+  part.fail_fast = false;
+  const std::set<int> layers = one_of_each(one.config);
+  part.layers.assign(layers.begin(), layers.end());
+  part.progress = [](const std::string&) {};
+  for (const std::string& line : engine_kernels(subject.engine)) {
+    const size_t colon = line.find(": ");
+    const std::string op = line.substr(0, colon);
+    std::string rest = line.substr(colon + 2);
+    while (!rest.empty()) {
+      const std::string name = op + "=" + rest.substr(0, rest.find(", "));
+      rest = rest.find(", ") == std::string::npos ? "" : rest.substr(rest.find(", ") + 2);
+      one.options.kernels = {name};
+      scope.progress(name);
+      Findings found;
+      bool ran = false;
+      std::string declined;
+      for (const Shape shape : {Shape{scope.tokens, scope.steps}, Shape{scope.tokens, 0}, Shape{1, scope.steps}}) {
+        part.tokens = shape.tokens;
+        part.steps = shape.steps;
+        try {
+          check_layers(one, part, "layer", found);
+          ran = true;
+        } catch (const GpuError&) {
+          throw;
+        } catch (const Failure&) {
+          throw;
+        } catch (const std::runtime_error& error) {  // it does not take such rows
+          declined = error.what();
+          continue;
+        }
+        if (shape.steps > 0) break;
+      }
+      if (!ran || std::find(found.kernels.begin(), found.kernels.end(), name) == found.kernels.end()) {
+        findings.notes.push_back("op " + name + ": not run at this model's shapes" +
+                                 (declined.empty() ? "" : " (" + declined + ")"));
+        continue;
+      }
+      // One check for each variant: what failed first, else what came nearest to its budget.
+      const Check* worst = found.first_failure();
+      for (const Check& check : found.checks)
+        if (found.first_failure() == nullptr && check.budget > 0 &&
+            (worst == nullptr || check.value / check.budget > worst->value / worst->budget))
+          worst = &check;
+      if (worst == nullptr) continue;
+      Check check = *worst;
+      check.text = check.name + ": " + check.text;
+      check.name = name;
+      check.level = "op";
+      check.layer = -1;
+      for (const std::string& kernel : found.kernels)
+        if (std::find(findings.kernels.begin(), findings.kernels.end(), kernel) == findings.kernels.end())
+          findings.kernels.push_back(kernel);
+      std::sort(findings.kernels.begin(), findings.kernels.end());
+      keep(findings, scope, std::move(check));
+    }
+  }
+}
+
+}  // namespace ringbench
