@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <limits>
 #include <map>
 #include <numbers>
 #include <set>
@@ -291,7 +290,7 @@ template <class Real> class CudaEngine final : public Engine {
 
     // Passes of at most one chunk of rows, in order. Where a sequence is cut does not depend on its neighbours, and
     // single tokens (decode kernels) never share a pass with longer pieces.
-    const int64_t chunk = options_.chunk > 0 ? options_.chunk : std::numeric_limits<int64_t>::max();
+    const int64_t chunk = options_.chunk > 0 ? options_.chunk : options_.max_tokens;
     std::vector<size_t> done(steps.size(), 0);
     for (size_t s = 0; s < steps.size();) {
       std::vector<Part> parts;

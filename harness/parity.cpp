@@ -58,7 +58,8 @@ ParityScope full_scope(std::string_view engine, int64_t depth) {
 Findings check_parity(const Subject& subject, const ParityScope& scope) {
   Findings findings;
   References references(subject, scope);
-  const auto wanted = [&](const char* level) {
+  const auto wanted = [&](const std::string& level) {
+    if (subject.one_layer_at_a_time && level != "layer" && level != "state" && level != "yarn") return false;
     return std::find(scope.levels.begin(), scope.levels.end(), level) != scope.levels.end();
   };
   const auto run = [&](const char* level, auto&& check) {
@@ -66,6 +67,8 @@ Findings check_parity(const Subject& subject, const ParityScope& scope) {
     part.progress = [&scope, level](const std::string& text) { scope.progress(std::string(level) + ": " + text); };
     check(part);
   };
+  if (subject.one_layer_at_a_time)
+    findings.notes.push_back("the model does not fit into memory: layers are checked one at a time, on random inputs");
   try {
     // Layers first: they name the culprit, the others only the consequence.
     if (wanted("op")) run("op", [&](const ParityScope& part) { check_operators(subject, part, findings); });

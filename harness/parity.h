@@ -38,6 +38,9 @@ struct Subject {
   uint64_t seed = 0;      // of input tokens and synthetic states
   // The candidate for a config (the subject's own, or one with another YaRN) and options.
   std::function<std::unique_ptr<Engine>(const ModelConfig&, const EngineOptions&)> make;
+  // The candidate is the reference's layers, one at a time and on random inputs: of a model that does not fit into
+  // memory. Levels layer, state and yarn only.
+  bool one_layer_at_a_time = false;
 };
 
 // How far to look.

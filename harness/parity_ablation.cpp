@@ -206,7 +206,8 @@ std::vector<std::string> write_ablation(const std::vector<Ablation>& rows, const
   std::ostringstream script;
   script << "# gnuplot " << name << ".gp: draws " << name << ".svg and " << name << ".png from " << name << ".csv\n"
          << "set datafile separator ','\nset style fill solid 0.7\nset logscale y\nset format y '10^{%L}'\n"
-         << "set ylabel 'mean KL divergence to f64 (nats)'\nset xtics rotate by -40\nset grid y\nunset key\n"
+         << "set ylabel 'mean KL divergence to f64 (nats)'\nset xtics rotate by 40 right noenhanced\nset grid y\nunset "
+            "key\n"
          << "set boxwidth 0.7\n"
          << "set title '" << name << ": one rounding point at a time, " << request.prompts << " x " << request.tokens
          << " tokens, " << subject.weights->label() << ", seed " << request.seed << "' noenhanced\n"

@@ -77,6 +77,11 @@ class ParityCommand {
     weights_.emplace(model.checkpoint.empty() || !own_layout ? Weights::random(subject_.config, request.seed)
                                                              : Weights::load(subject_.config, model.checkpoint));
     subject_.weights = &*weights_;
+    EngineOptions planned = subject_.options;
+    planned.max_tokens = 512;
+    subject_.one_layer_at_a_time =
+        subject_.engine == "reference" &&
+        plan_engine_memory(subject_.engine, subject_.config, planned).total() > engine_free_memory(subject_.engine);
     subject_.make = [this](const ModelConfig& config, const EngineOptions& options) {
       const Memory needed = plan_engine_memory(subject_.engine, config, options);
       if (const int64_t free = engine_free_memory(subject_.engine); needed.total() > free)

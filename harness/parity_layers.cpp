@@ -12,6 +12,7 @@
 #include "harness/parity_levels.h"
 #include "harness/workload.h"
 #include "reference/bf16.h"
+#include "reference/random.h"
 
 namespace ringbench {
 namespace {
@@ -213,7 +214,7 @@ class LayerCheck {
     const Values *attn_in = mine.find("attn_in"), *attn_out = mine.find("attn_out"), *mlp_in = mine.find("mlp_in"),
                  *mlp_out = mine.find("mlp_out");
     if (before == recording.streams.end() || attn_in == nullptr || before->second.size() != attn_in->size()) {
-      missing_.insert("hidden." + std::to_string(layer_));
+      if (!subject_.one_layer_at_a_time) missing_.insert("hidden." + std::to_string(layer_));
       return;
     }
     const std::string name = "model.layers." + std::to_string(layer_) + ".";
@@ -490,8 +491,61 @@ void check_one_layer(const Subject& subject, const ParityScope& scope, int layer
   LayerCheck(subject, scope, "layer", layer, findings).run(passes, recording, std::nullopt, end, 0, precision);
 }
 
+namespace {
+
+// Rows of unit normal numbers, as norms give them.
+HostTensor random_rows(const ModelConfig& config, uint64_t key, int64_t rows) {
+  HostTensor x(DType::f32, {rows, config.hidden_size});
+  const RandomNormal normal = RandomNormal::around_zero(mix64(key), 1.f);
+  uint64_t index = 0;
+  for (float& value : x.as<float>()) value = normal(index++);
+  return x;
+}
+
+// Each layer by itself, its weights made, used and freed: no engine, no stream between the layers.
+void check_lone_layers(const Subject& subject, const ParityScope& scope, const std::string& level,
+                       const std::set<int>& layers, Findings& findings) {
+  EngineOptions options = subject.options;
+  options.slots = 1;
+  options.max_tokens = scope.tokens + scope.steps;
+  Precision precision;  // what a float engine rounds
+  if (options.dtype != DType::f64) {
+    constexpr Rounding f = Rounding::f32;
+    precision = {f, f, f, f, f, f, f, f, f, f, f};
+  }
+  for (const int layer : layers) {
+    scope.progress("layer " + std::to_string(layer));
+    std::vector<Pass> passes;
+    LayerState state;
+    {
+      const auto candidate = make_reference_layer(subject.config, *subject.weights, layer, options);
+      candidate->hook = [&](int, std::string_view name, const HostTensorView& values) {
+        passes.back().insert_or_assign(std::string(name), copy_of(values));
+      };
+      const int64_t chunk = scope.chunk > 0 ? scope.chunk : scope.tokens;
+      for (int64_t done = 0; done < options.max_tokens;) {
+        const int64_t rows = done < scope.tokens ? std::min(chunk, scope.tokens - done) : 1;
+        const uint64_t key = subject.seed * 1000003 + static_cast<uint64_t>(layer * options.max_tokens + done) * 2;
+        Pass& pass = passes.emplace_back();
+        const HostTensorView in = pass.emplace("attn_in", random_rows(subject.config, key, rows)).first->second;
+        candidate->attention(in);
+        const HostTensorView mlp_in = pass.emplace("mlp_in", random_rows(subject.config, key + 1, rows)).first->second;
+        candidate->mlp(mlp_in);
+        done += rows;
+      }
+      state = candidate->export_state();
+    }
+    LayerCheck(subject, scope, level, layer, findings).run(passes, {}, std::nullopt, &state, 0, precision);
+  }
+  findings.depth = std::max(findings.depth, options.max_tokens);
+  note_layers(findings, layers);
+}
+
+}  // namespace
+
 void check_layers(const Subject& subject, const ParityScope& scope, const std::string& level, Findings& findings) {
   const std::set<int> layers = wanted_layers(subject, scope);
+  if (subject.one_layer_at_a_time) return check_lone_layers(subject, scope, level, layers, findings);
   const bool look_at_states =
       level != "layer" || std::find(scope.levels.begin(), scope.levels.end(), "state") != scope.levels.end();
   const std::vector<int32_t> tokens = random_tokens(subject.config, subject.seed, scope.tokens + scope.steps);

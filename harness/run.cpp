@@ -268,6 +268,12 @@ class Run {
     };
     ParityScope scope =
         plan_.parity == ParityMode::full ? full_scope(point.engine, point.ctx) : quick_scope(point.engine);
+    if (point.engine == "cuda" && plan_.parity != ParityMode::full) {  // and one step at the depth that is timed
+      scope.levels.push_back("depth");
+      for (const Point& other : points_)
+        if (other.engine == point.engine && other.config.sha() == point.config.sha())
+          scope.depth = std::max(scope.depth, other.ctx);
+    }
     scope.progress = [this](const std::string& text) { progress_->update("parity " + text); };
     const Certificate certificate = make_certificate(subject, scope, check_parity(subject, scope));
     if (folder_ != nullptr) write_certificate(certificate, folder_->path() / "parity");

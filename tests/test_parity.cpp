@@ -274,6 +274,22 @@ TEST_CASE("a model walked layer by layer has the logits and routes of the whole 
   }
 }
 
+TEST_CASE("a model larger than memory is checked one layer at a time, and a wrong layer is found") {
+  const auto c = small_case();
+  c->subject.one_layer_at_a_time = true;
+  const ParityScope scope = scope_of({"layer", "state", "model", "self"});
+  const Findings findings = check_parity(c->subject, scope);
+  INFO(failures(findings));
+  CHECK(failures(findings) == "");
+  CHECK(findings.layers == std::vector<int>{0, 1, 2, 3});
+  CHECK(find(findings, "layer", "layer 3 mlp_out") != nullptr);
+  CHECK(find(findings, "state", "layer 0 state.kv") != nullptr);
+  c->subject.options.precision.operands = Rounding::bf16;  // of the candidate; the truth does not round
+  const Findings rounded = check_parity(c->subject, scope);
+  REQUIRE(rounded.first_failure() != nullptr);
+  CHECK(rounded.first_failure()->name == "layer 0 attn_ctx");
+}
+
 TEST_CASE("a certificate comes back as it was written; one that was changed does not") {
   const auto c = small_case();
   const ParityScope scope = scope_of({"layer", "model"}, 20);

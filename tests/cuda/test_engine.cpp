@@ -133,6 +133,21 @@ TEST_CASE("chunks, single tokens and one shot agree; the same calls give the sam
   CHECK(discrepancy(logits, whole).rms < 1e-5);
 }
 
+TEST_CASE("no pass has more rows than its memory: several long prompts in one call, without chunks", "[cuda][engine]") {
+  const ModelConfig config = preset("ring-pico-linear");
+  const Weights weights = Weights::random(config, 3);
+  const auto together = make_engine(config, weights, options_for(DType::f32, 0, 3, 40)),
+             alone = make_engine(config, weights, options_for(DType::f32, 0, 3, 40));
+  std::vector<std::vector<int32_t>> prompts;
+  std::vector<Step> steps;
+  for (uint64_t seed : {1, 2, 3}) prompts.push_back(tokens(40, config.vocab_size, seed));
+  for (int slot : {0, 1, 2}) steps.push_back({slot, prompts[static_cast<size_t>(slot)]});
+  together->forward(steps, Rows::last);
+  std::vector<double> logits;
+  for (int slot : {0, 1, 2}) append(logits, forward(*alone, slot, prompts[static_cast<size_t>(slot)], Rows::last));
+  CHECK(as_doubles(together->logits()) == logits);
+}
+
 TEST_CASE("recorded decode steps are those that are run one by one, at any mix of positions", "[cuda][engine]") {
   const ModelConfig config = preset("ring-pico-linear");
   const Weights weights = Weights::random(config, 3);
