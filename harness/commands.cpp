@@ -83,9 +83,8 @@ FlagGroup engine_flags() {
             "",
             "MODE",
             "quick",
-            "Compare the engine with the reference in f64 before timing, and say so in the rows. off: flag U. require: "
-            "measure "
-            "nothing that does not pass (exit 4).",
+            "Compare the engine with the reference in f64 before timing, and say so in the rows. off: flag U, unless a "
+            "kept certificate covers the row. require: measure nothing that does not pass (exit 4).",
             {"off", "quick", "full", "require"}}}};
 }
 

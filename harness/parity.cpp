@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
+#include <utility>
 
 #include "harness/parity_levels.h"
 
@@ -35,10 +37,31 @@ double Findings::worst() const {
   return worst;
 }
 
-ParityScope quick_scope(std::string_view engine) {
+namespace {
+
+// The first layer of every kind of attention and MLP that the model has.
+std::vector<int> one_layer_of_each_kind(const ModelConfig& config) {
+  std::set<std::pair<LayerType, bool>> seen;
+  std::vector<int> layers;
+  for (int i = 0; i < config.num_hidden_layers; ++i)
+    if (seen.emplace(config.layer_types[static_cast<size_t>(i)], config.is_moe(i)).second) layers.push_back(i);
+  return layers;
+}
+
+}  // namespace
+
+ParityScope quick_scope(std::string_view engine, const ModelConfig& config) {
   ParityScope scope;
   scope.levels = {"layer", "state", "model", "self"};
   if (engine == "cuda") scope.levels.insert(scope.levels.begin(), "op");  // a row's kernels follow its context
+  // A whole model in f64 would take longer than what is to be timed.
+  constexpr int64_t kWholeModel = 500'000'000;
+  if (count_parameters(config).total > kWholeModel) {
+    scope.levels = {"layer", "state"};
+    scope.layers = one_layer_of_each_kind(config);
+    if (engine == "cuda") scope.tokens = scope.chunk = 4224;  // so that the variants of long prompts run
+    return scope;
+  }
   if (engine != "reference") return scope;
   scope.levels = {"layer", "state", "model"};
   scope.tokens = 37;

@@ -76,8 +76,8 @@ struct EnoughSeen {};
 Findings check_parity(const Subject& subject, const ParityScope& scope);
 
 // What --parity quick looks at before a measurement: seconds on a GPU; of the reference, which is the model's
-// definition in f32, a short prompt.
-ParityScope quick_scope(std::string_view engine);
+// definition in f32, a short prompt; of models with billions of parameters, one layer of each kind.
+ParityScope quick_scope(std::string_view engine, const ModelConfig& config);
 // All levels, with a depth of `depth` tokens.
 ParityScope full_scope(std::string_view engine, int64_t depth);
 

@@ -107,8 +107,7 @@ class Run {
     std::unique_ptr<RunFolder> folder;
     if (plan_.save) folder = std::make_unique<RunFolder>(plan_.results, command_, plan_.argv);
     folder_ = folder.get();
-    if (plan_.parity != ParityMode::off)
-      certificates_ = read_certificates(std::filesystem::path(plan_.results) / "parity");
+    certificates_ = read_certificates(std::filesystem::path(plan_.results) / "parity");
 
     begin_s_ = clock_.wall_s();
     const bool shown = plan_.progress && !plan_.quiet;
@@ -266,8 +265,8 @@ class Run {
     subject.make = [&](const ModelConfig& config, const EngineOptions& options) {
       return make_engine(point.engine, config, weights, options);
     };
-    ParityScope scope =
-        plan_.parity == ParityMode::full ? full_scope(point.engine, point.ctx) : quick_scope(point.engine);
+    ParityScope scope = plan_.parity == ParityMode::full ? full_scope(point.engine, point.ctx)
+                                                         : quick_scope(point.engine, point.config);
     if (point.engine == "cuda" && plan_.parity != ParityMode::full) {  // and one step at the depth that is timed
       scope.levels.push_back("depth");
       for (const Point& other : points_)

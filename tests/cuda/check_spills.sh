@@ -2,7 +2,7 @@
 # check_spills.sh BUILD [EXCEPT]: compiles the kernels of a CUDA build (its compile_commands.json) once more, and asks
 # ptxas: none may spill registers, but for those whose names match the regular expression EXCEPT.
 set -euo pipefail
-commands=$1/compile_commands.json except=${2:-^$}
+commands=$(realpath "$1")/compile_commands.json except=${2:-^$}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
