@@ -366,3 +366,14 @@ TEST_CASE("on a real engine the estimate runs the anchor whole and the sampled c
   REQUIRE(logits.shape == std::vector<int64_t>{2, config.vocab_size});
   for (const float x : logits.as<float>()) REQUIRE(std::isfinite(x));
 }
+
+TEST_CASE("a deep model's time is the line through two shallower ones, and its interval grows with the distance") {
+  const TimeOf two = {2, 7, 6.9, 7.2}, four = {4, 11, 10.8, 11.1};  // 3 + 2 groups
+  const TimeOf ten = estimate_by_groups(two, four, 10);
+  CHECK(ten.groups == 10);
+  CHECK(std::abs(ten.seconds - 23) < 1e-12);
+  // 23 = 4 four - 3 two: its low end is where four is low and two is high.
+  CHECK(std::abs(ten.seconds - ten.ci95_low - std::hypot(4 * 0.2, 3 * 0.2)) < 1e-12);
+  CHECK(std::abs(ten.ci95_high - ten.seconds - std::hypot(4 * 0.1, 3 * 0.1)) < 1e-12);
+  CHECK(estimate_by_groups(two, four, 4).seconds == 11);
+}

@@ -304,6 +304,28 @@ TEST_CASE("an estimated prefill says so in every field, and is refused where the
   }
 }
 
+TEST_CASE("a model is estimated from two shallower ones, and says so; its bytes are those of the whole") {
+  const Ran whole = run("prefill --model ring-pico-linear --layers 24 --ctx 64 --reps 2 --no-save --json");
+  const Ran r =
+      run("prefill --model ring-pico-linear --layers 24 --ctx 64 --reps 3 --estimate groups --no-save --json");
+  const Json e = records_of(r)[0], full = records_of(whole)[0];
+  CHECK(e["status"] == "estimated");
+  CHECK(e["estimator"] == "group");
+  CHECK(e["flags"].get<std::string>().find('E') != std::string::npos);
+  CHECK(e["layers"] == 24);
+  CHECK(e["est_points"] == 2);
+  CHECK(std::abs(e["est_work_share"].get<double>() - (1.0 + 3.0) / 6.0) <= 1e-12);
+  CHECK(e["samples"].size() == 3);
+  CHECK(e["value"].is_number());
+  CHECK(
+      e["warnings"][0].get<std::string>().starts_with("W-GROUPS: estimated from models of 1 and 3 of 6 layer groups"));
+  for (const char* bytes : {"weights_bytes", "state_bytes", "params_total", "flops"}) CHECK(e[bytes] == full[bytes]);
+  const Ran shallow = run("prefill --model ring-pico-linear --ctx 64 --estimate groups --no-save");
+  CHECK(shallow.code == 3);
+  CHECK(shallow.err.find("error: E-ESTIMATE: 1 groups of 4 layers") != std::string::npos);
+  CHECK(run("e2e --model ring-pico-linear --layers 24 --ctx 8 --gen 2 --estimate groups --no-save").code == 3);
+}
+
 TEST_CASE("decode at a synthetic depth is flagged") {
   const Json rows =
       records_of(run("decode --model tiny --ctx 1k --gen 8 --depth-fill synthetic --reps 2 --no-save "

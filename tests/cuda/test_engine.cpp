@@ -256,6 +256,20 @@ TEST_CASE("a forced variant runs and is reported; what cannot be is refused by n
   CHECK(engine->position(0) == 30);
 }
 
+TEST_CASE("the ladder in cuda/README.md names every variant", "[cuda][engine]") {
+  std::ifstream file(std::filesystem::path(RINGBENCH_SOURCE_DIR) / "cuda/README.md");
+  const std::string text((std::istreambuf_iterator<char>(file)), {});
+  for (const std::string& line : list_kernels()) {
+    std::string rest = line.substr(line.find(": ") + 2) + ", ";
+    CHECK(text.find("`" + line.substr(0, line.find(':')) + "`") != std::string::npos);
+    for (size_t comma = 0; (comma = rest.find(", ")) != std::string::npos; rest = rest.substr(comma + 2)) {
+      INFO(line << ": " << rest.substr(0, comma));
+      const std::string name = rest.substr(0, comma);
+      CHECK((text.find("`" + name + "`") != std::string::npos || text.find("=" + name + "`") != std::string::npos));
+    }
+  }
+}
+
 TEST_CASE("YaRN and uniform routing are the reference's", "[cuda][engine]") {
   ModelConfig config = preset("ring-pico-linear");
   config.rope_scaling = RopeScaling::yarn(4, 64);
