@@ -31,6 +31,11 @@ struct GpuError : std::runtime_error {
   bool sticky;  // the context is lost: every later call fails too
 };
 
+// No kernel variant can run this: names operator, variant and shape.
+struct KernelError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 struct Device {
   std::string name;
   int compute_capability = 0;  // 80, 90, ...; the emulator says 90

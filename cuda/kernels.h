@@ -355,25 +355,25 @@ template <class Args> struct Kernel {
 // All variants of an operator, best first; the last one supports everything. Defined in kernels.cpp.
 template <class Args> std::span<const Kernel<Args>> kernels();
 
-// No variant can run this: names operator, variant and shape.
-struct KernelError : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
 // The first variant that supports the arguments; with a name, that one. Throws KernelError.
 template <class Args> const Kernel<Args>& choose(const Args& args, const Device& device, std::string_view forced = {}) {
-  std::string names;
+  std::string names, shape = "this shape";
+  if constexpr (requires { args.head_dim; })
+    shape = "head_dim " + std::to_string(args.head_dim) + ", " + std::to_string(args.batch.rows) + " rows";
+  if constexpr (requires { args.inner; })
+    shape = std::to_string(args.columns) + " columns of " + std::to_string(args.inner);
   for (const Kernel<Args>& kernel : kernels<Args>()) {
     names += (names.empty() ? "" : ", ") + std::string(kernel.name);
     if (!forced.empty() && kernel.name != forced) continue;
     if (kernel.supports(args, device)) return kernel;
     if (!forced.empty())
-      throw KernelError("variant '" + std::string(forced) + "' of " + std::string(Args::op) +
-                        " does not support this shape, type or device");
+      throw KernelError("variant '" + std::string(forced) + "' of " + std::string(Args::op) + " does not support " +
+                        shape + ", this type or this device");
   }
-  throw KernelError(forced.empty() ? "no variant of " + std::string(Args::op) + " supports this shape"
-                                   : "no variant '" + std::string(forced) + "' of " + std::string(Args::op) +
-                                         "; there are: " + names);
+  throw KernelError(forced.empty()
+                        ? "no variant of " + std::string(Args::op) + " supports " + shape + "; there are: " + names
+                        : "no variant '" + std::string(forced) + "' of " + std::string(Args::op) +
+                              "; there are: " + names);
 }
 
 }  // namespace ringbench::RINGBENCH_BACKEND

@@ -60,6 +60,9 @@ int64_t default_chunk(std::string_view engine) { return engine == "cuda" ? 8192 
 std::unique_ptr<Engine> make_engine(std::string_view engine, const ModelConfig& config, const Weights& weights,
                                     const EngineOptions& options) {
   if (engine == "reference") return make_reference_engine(config, weights, options);
+  if (options.rope_angles == RopeAngles::f32)
+    throw UsageError("--rope-angles f32: engine '" + std::string(engine) +
+                     "' computes angles exactly; f32 angles are the reference's.");
   if (engine == "emulated") return emulated::make_engine(config, weights, options);
 #if defined(RINGBENCH_HAVE_CUDA)
   if (engine == "cuda") return gpu::make_engine(config, weights, options);

@@ -24,6 +24,7 @@ DType parse_dtype(std::string_view text, std::string_view engine);
 DType default_dtype(std::string_view engine);    // bf16; reference: f32
 int64_t default_chunk(std::string_view engine);  // 8k; where a CPU works: 512
 
+// Throws UsageError for options that this engine does not have.
 std::unique_ptr<Engine> make_engine(std::string_view engine, const ModelConfig& config, const Weights& weights,
                                     const EngineOptions& options);
 // Bytes it would hold; nothing is allocated.

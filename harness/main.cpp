@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "cuda/gpu.h"
 #include "harness/commands.h"
 #include "harness/engines.h"
 #include "harness/failure.h"
@@ -444,6 +445,10 @@ int run_program(int argc, char** argv) {
     return report(ExitCode::usage, e.what());
   } catch (const WeightsError& e) {
     return report(ExitCode::usage, e.what());
+  } catch (const GpuError& e) {
+    return report(ExitCode::environment, e.what(), "Use --engine reference, or look at the driver with nvidia-smi.");
+  } catch (const KernelError& e) {
+    return report(ExitCode::environment, e.what(), "see: ringbench kernels");
   } catch (const std::bad_alloc&) {
     return report(ExitCode::internal,
                   "out of memory where it was not foreseen. Try a smaller --ctx, --batch or model.");

@@ -339,6 +339,11 @@ class Run {
       session_ = {};
       result.status = "error";
       result.error = error.what();
+    } catch (const KernelError& error) {
+      if (points_.size() == 1) throw;
+      session_ = {};
+      result.status = "error";
+      result.error = error.what();
     } catch (const std::bad_alloc&) {
       session_ = {};
       result.status = "oom";
