@@ -757,6 +757,7 @@ template <class Real> class CudaEngine final : public Engine {
       synchronize(stream_);
       scratch_ = {};
       scratch_ = DeviceBuffer<std::byte>(bytes);
+      for (auto& [count, decode] : decode_) decode.recorded = false;  // graphs hold the old address
     }
     return scratch_.size();
   }
