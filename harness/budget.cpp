@@ -52,10 +52,12 @@ Discrepancy discrepancy(std::span<const double> values, std::span<const double> 
 
 double float_floor(double length) { return std::ldexp(8 + 2 * std::sqrt(std::max(1.0, length)), -24); }
 
-Judgement judge(const Discrepancy& candidate, const Discrepancy& unavoidable, double floor) {
+Judgement judge(const Discrepancy& candidate, const Discrepancy& unavoidable, double floor, const Gain& gain) {
   Judgement j;
-  j.budget = std::max(floor, kTolerance * unavoidable.rms);
-  const double max_budget = std::max(8 * floor, kMaxTolerance * unavoidable.max);
+  j.budget = std::max(floor * gain.rms, kTolerance * unavoidable.rms);
+  const double peak = unavoidable.rms > 0 ? unavoidable.max / unavoidable.rms : 0;
+  const double max_budget =
+      std::max({8 * floor * gain.max, kTolerance * peak * floor, kMaxTolerance * unavoidable.max});
   j.pass = candidate.masks_agree && candidate.rms <= j.budget && candidate.max <= max_budget;
   char text[160];
   std::snprintf(text, sizeof text, "rms %.2e of %.2e, max %.2e of %.2e", candidate.rms, j.budget, candidate.max,

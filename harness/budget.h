@@ -35,8 +35,15 @@ struct Judgement {
   double budget = 0;  // of rms
   std::string text;   // "rms 1.6e-03 of 3.2e-03, max 5.1e-03 of 1.9e-02"; where it fails: what and at which element
 };
+// What an operation does to errors that come into it: `rms` and `max` over its elements of output error over input
+// error, both relative. A norm of rows that are smaller than most magnifies theirs.
+struct Gain {
+  double rms = 1, max = 1;
+};
+
 // `floor`: float_floor(...) of the longest sum. max has the same floor times 8: the largest of up to 10^7 normal errors
-// is 5.3 standard deviations out, and errors are not quite normal.
-Judgement judge(const Discrepancy& candidate, const Discrepancy& unavoidable, double floor);
+// is 5.3 standard deviations out, and errors are not quite normal. Where the rounded run's errors are less even than
+// that (a sequence's first token is often badly conditioned), so may the floor's be.
+Judgement judge(const Discrepancy& candidate, const Discrepancy& unavoidable, double floor, const Gain& gain = {});
 
 }  // namespace ringbench

@@ -204,7 +204,32 @@ class LayerCheck {
 
   void check_tensor(const std::string& name, const LayerRun& mine, const LayerRun& truth, const LayerRun& rounded) {
     const Values *m = mine.find(name), *t = truth.find(name), *r = rounded.find(name);
-    if (m != nullptr && t != nullptr && r != nullptr) add(name, *m, *t, *r, length_of(name));
+    if (m == nullptr || t == nullptr || r == nullptr) return;
+    const bool after_norm = name == "g_norm_out" || name == "dense_in" || name == "attn_out";
+    keep(findings_, scope_,
+         compare(level_, layer_, name, *m, *t, *r, length_of(name), after_norm ? group_norm_gain(truth) : Gain{}));
+  }
+
+  // Of the group norm after linear attention: every group becomes as large as the others, and its error with it. The
+  // first token's output is one key's share of its value, (q . k) v, which may be next to nothing.
+  Gain group_norm_gain(const LayerRun& truth) const {
+    const Values* o = truth.find("attn_ctx");
+    if (o == nullptr || subject_.config.layer_types[static_cast<size_t>(layer_)] != LayerType::linear_attention)
+      return {};
+    const size_t size =
+        static_cast<size_t>(truth.widths.at("attn_ctx")) / static_cast<size_t>(subject_.config.group_norm_size);
+    const auto mean_square = [](std::span<const double> values) {
+      return std::inner_product(values.begin(), values.end(), values.begin(), 0.0) / static_cast<double>(values.size());
+    };
+    const double all = mean_square(*o), eps = subject_.config.rms_norm_eps;
+    Gain gain{0, 1};
+    for (size_t begin = 0; begin + size <= o->size(); begin += size) {
+      const double square = all / (mean_square(std::span(*o).subspan(begin, size)) + eps);
+      gain.rms += square * static_cast<double>(size) / static_cast<double>(o->size());
+      gain.max = std::max(gain.max, std::sqrt(square));
+    }
+    gain.rms = std::max(1.0, std::sqrt(gain.rms));
+    return gain;
   }
 
   // Norms and residual sums around the two blocks, from the stream that the candidate shows.
@@ -448,12 +473,12 @@ void keep(Findings& findings, const ParityScope& scope, Check check) {
 }
 
 Check compare(const std::string& level, int layer, const std::string& what, std::span<const double> values,
-              std::span<const double> truth, std::span<const double> rounded, double length) {
-  return compare_above(level, layer, what, values, truth, rounded, float_floor(length));
+              std::span<const double> truth, std::span<const double> rounded, double length, const Gain& gain) {
+  return compare_above(level, layer, what, values, truth, rounded, float_floor(length), gain);
 }
 
 Check compare_above(const std::string& level, int layer, const std::string& what, std::span<const double> values,
-                    std::span<const double> truth, std::span<const double> rounded, double floor) {
+                    std::span<const double> truth, std::span<const double> rounded, double floor, const Gain& gain) {
   Check check{check_name(layer, what), level, layer, "rel_rms", 0, 0, CheckStatus::pass, ""};
   if (values.size() != truth.size()) {
     check.metric = "shape";
@@ -469,7 +494,7 @@ Check compare_above(const std::string& level, int layer, const std::string& what
     return check;
   }
   const Discrepancy distance = discrepancy(values, truth);
-  const Judgement judged = judge(distance, discrepancy(rounded, truth), floor);
+  const Judgement judged = judge(distance, discrepancy(rounded, truth), floor, gain);
   check.value = distance.rms;
   check.budget = judged.budget;
   check.text = judged.text;

@@ -15,13 +15,14 @@ namespace ringbench {
 
 // Adds a check; throws EnoughSeen after a failure where the scope says so.
 void keep(Findings& findings, const ParityScope& scope, Check check);
-// A tensor against the truth, by the budget of what rounding costs (`rounded`), which is at least `floor`.
-// Returns the check for the caller to keep.
+// A tensor against the truth, by the budget of what rounding costs (`rounded`), which is at least `floor` times the
+// gain. Returns the check for the caller to keep.
 Check compare_above(const std::string& level, int layer, const std::string& what, std::span<const double> values,
-                    std::span<const double> truth, std::span<const double> rounded, double floor);
+                    std::span<const double> truth, std::span<const double> rounded, double floor,
+                    const Gain& gain = {});
 // The same with the floor of float sums of `length` terms.
 Check compare(const std::string& level, int layer, const std::string& what, std::span<const double> values,
-              std::span<const double> truth, std::span<const double> rounded, double length);
+              std::span<const double> truth, std::span<const double> rounded, double length, const Gain& gain = {});
 // Variants that ran since the last call, into the findings.
 void collect_kernels(Engine& engine, Findings& findings);
 // "layer 3 attn_ctx", or `what` alone without a layer.

@@ -80,6 +80,9 @@ TEST_CASE("a candidate passes up to twice the unavoidable error, four times its 
   CHECK(judge(with(9e-3, 7e-2), unavoidable, 1e-2).pass);
   CHECK_FALSE(judge(with(kNan, 0), unavoidable, 1e-2).pass);
   CHECK_FALSE(judge(with(0, kNan), unavoidable, 1e-2).pass);
+  CHECK(judge(with(9e-3, 7e-2), unavoidable, 1e-3, {10, 100}).pass);
+  CHECK_FALSE(judge(with(1.1e-2, 7e-2), unavoidable, 1e-3, {10, 100}).pass);
+  CHECK_FALSE(judge(with(9e-3, 0.9), unavoidable, 1e-3, {10, 100}).pass);
   CHECK(judge(with(3e-3, 0), unavoidable, 1e-6).text.find("worst at element 0") != std::string::npos);
 }
 
