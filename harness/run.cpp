@@ -415,8 +415,7 @@ class Run {
     r.estimator = "group";
     r.stop = deep.stop;
     r.value = whole.seconds;
-    r.ci95_low = whole.ci95_low;
-    r.ci95_high = whole.ci95_high;
+    if (parts[0].ci95_low && deep.ci95_low) r.ci95_low = whole.ci95_low, r.ci95_high = whole.ci95_high;
     for (size_t i = 0; i < std::min(parts[0].samples.size(), deep.samples.size()); ++i) {
       const double a = parts[0].samples[i], b = deep.samples[i];
       r.samples.push_back(estimate_by_groups({fewer, a, a, a}, {more, b, b, b}, groups).seconds);
@@ -444,7 +443,8 @@ class Run {
     r.workspace_bytes = memory.workspace;
     r.warnings.push_back("W-GROUPS: estimated from models of " + std::to_string(fewer) + " and " +
                          std::to_string(more) + " of " + std::to_string(groups) +
-                         " layer groups; its bytes are planned, not allocated.");
+                         " layer groups, on the line through their times (caches that a shallower model fits into "
+                         "bend it; the interval does not know); its bytes are planned, not allocated.");
   }
 
   // What is known before anything runs.

@@ -316,6 +316,7 @@ TEST_CASE("a model is estimated from two shallower ones, and says so; its bytes 
   CHECK(e["est_points"] == 2);
   CHECK(std::abs(e["est_work_share"].get<double>() - (1.0 + 3.0) / 6.0) <= 1e-12);
   CHECK(e["samples"].size() == 3);
+  CHECK(e["ci95_low"].is_null());  // three repetitions make no interval of either part
   CHECK(e["value"].is_number());
   CHECK(
       e["warnings"][0].get<std::string>().starts_with("W-GROUPS: estimated from models of 1 and 3 of 6 layer groups"));
