@@ -356,9 +356,14 @@ class Run {
 
   // --- Models that are too deep to hold ---
 
+  // Decided once, before anything is held: later the engine at hand would count against the next one.
   bool by_groups(const Point& point) const {
-    return plan_.estimate == EstimateMode::groups ||
-           (plan_.estimate == EstimateMode::always && plan_memory(point).total() > engine_free_memory(point.engine));
+    const auto [found, first] = by_groups_.try_emplace(session_key(point));
+    if (first)
+      found->second =
+          plan_.estimate == EstimateMode::groups ||
+          (plan_.estimate == EstimateMode::always && plan_memory(point).total() > engine_free_memory(point.engine));
+    return found->second;
   }
 
   // Layers after which the pattern repeats, so that the depth is a multiple of it.
@@ -387,6 +392,7 @@ class Run {
       throw Failure(ExitCode::environment, "E-ESTIMATE: " + why, "Use a smaller --ctx or --batch.");
     };
     if (point.phase == "e2e") refuse("layer groups estimate prefill and decode, not e2e.");
+    session_ = {};  // what it holds would count against what is tried now
     int more = (groups + 1) / 2;
     while (more > 1) {
       const Point shallow = at_depth(point, more);
@@ -937,6 +943,7 @@ class Run {
   size_t turn_ = 0;            // of the point being measured, in order_
   std::string commit_ = capture_environment().commit;
   mutable std::map<std::string, std::string> device_names_;  // by engine
+  mutable std::map<std::string, bool> by_groups_;            // by session
   std::unique_ptr<Progress> progress_;
   std::string build_ = build_id();
   const RunFolder* folder_ = nullptr;
