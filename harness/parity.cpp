@@ -37,9 +37,6 @@ double Findings::worst() const {
   return worst;
 }
 
-namespace {
-
-// The first layer of every kind of attention and MLP that the model has.
 std::vector<int> one_layer_of_each_kind(const ModelConfig& config) {
   std::set<std::pair<LayerType, bool>> seen;
   std::vector<int> layers;
@@ -47,8 +44,6 @@ std::vector<int> one_layer_of_each_kind(const ModelConfig& config) {
     if (seen.emplace(config.layer_types[static_cast<size_t>(i)], config.is_moe(i)).second) layers.push_back(i);
   return layers;
 }
-
-}  // namespace
 
 ParityScope quick_scope(std::string_view engine, const ModelConfig& config) {
   ParityScope scope;

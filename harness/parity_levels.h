@@ -28,6 +28,9 @@ void collect_kernels(Engine& engine, Findings& findings);
 // "layer 3 attn_ctx", or `what` alone without a layer.
 std::string check_name(int layer, const std::string& what);
 
+// The first layer of every kind of attention and MLP that the model has, in order.
+std::vector<int> one_layer_of_each_kind(const ModelConfig& config);
+
 // op: every kernel variant that the engine lists, forced in turn. Nothing for engines without kernels.
 void check_operators(const Subject& subject, const ParityScope& scope, Findings& findings);
 // One layer from what an engine showed of it: passes (each with "attn_in", and "mlp_in" where the MLP is to be

@@ -2,7 +2,6 @@
 // the layers that use it are recomputed as level layer does; prompt and single steps apart where a variant takes only
 // one of them. (Awkward shapes, one kernel at a time: tests/cuda.)
 #include <algorithm>
-#include <set>
 
 #include "cuda/gpu.h"
 #include "harness/engines.h"
@@ -11,18 +10,9 @@
 namespace ringbench {
 namespace {
 
-// One layer of each kind: attention, and dense or experts.
-std::set<int> one_of_each(const ModelConfig& config) {
-  std::set<std::pair<LayerType, bool>> seen;
-  std::set<int> layers;
-  for (int i = 0; i < config.num_hidden_layers; ++i)
-    if (seen.emplace(config.layer_types[static_cast<size_t>(i)], config.is_moe(i)).second) layers.insert(i);
-  return layers;
-}
-
-// The model cut after the last of those layers, where it can be: less to make and to walk.
+// The model cut after the last of one_layer_of_each_kind, where it can be: less to make and to walk.
 ModelConfig shallow(const ModelConfig& config) {
-  const int depth = *one_of_each(config).rbegin() + 1;
+  const int depth = one_layer_of_each_kind(config).back() + 1;
   if (depth == config.num_hidden_layers) return config;
   try {
     const ModelConfig cut = config.with_layers(depth);
@@ -45,8 +35,7 @@ void check_operators(const Subject& subject, const ParityScope& scope, Findings&
   ParityScope part = scope;
   part.levels = {"layer", "state"};
   part.fail_fast = false;
-  const std::set<int> layers = one_of_each(one.config);
-  part.layers.assign(layers.begin(), layers.end());
+  part.layers = one_layer_of_each_kind(one.config);
   part.progress = [](const std::string&) {};
   std::vector<Shape> shapes = {
       {scope.tokens, scope.steps, scope.chunk}, {scope.tokens, 0, scope.chunk}, {1, scope.steps, scope.chunk}};

@@ -290,14 +290,12 @@ class Run {
   }
 
   MeasuredWith measured_with(const Point& point) const {
-    return {
-        build_, engine_device_name(point.engine), point.engine, std::string(name_of(point.dtype)), point.config.sha(),
-        {}};
+    return {build_, device_name(point.engine), point.engine, std::string(name_of(point.dtype)), point.config.sha(), {}};
   }
 
   // The row's parity, by the kernel variants that it launched.
   void describe_parity(const Session& s, Result& r) const {
-    MeasuredWith with{build_, engine_device_name(r.engine), r.engine, r.dtype, s.engine->config().sha(), r.kernels};
+    MeasuredWith with{build_, device_name(r.engine), r.engine, r.dtype, s.engine->config().sha(), r.kernels};
     const ParityVerdict verdict = parity_status(certificates_, with);
     r.parity = verdict.status;
     if (!verdict.certificate.empty()) r.parity_certificate = verdict.certificate;
@@ -411,7 +409,8 @@ class Run {
       Session& s = session(shallow);
       s.engine->report();
       Result& part = parts.emplace_back(describe(shallow));
-      shallow.phase == "prefill" ? measure_whole_prefill(shallow, s, part) : measure_decode(shallow, s, part);
+      shallow.phase == "prefill" ? measure_whole_prefill(shallow, s, part, budget_s())
+                                 : measure_decode(shallow, s, part);
       describe_engine(s, part);
       times.push_back({depth, *part.value, part.ci95_low.value_or(*part.value), part.ci95_high.value_or(*part.value)});
     }
@@ -617,11 +616,11 @@ class Run {
   void measure_prefill(const Point& point, Session& s, Result& r) {
     const double budget = budget_s(), begin = clock_.wall_s();
     if (should_estimate(point, s, budget)) return estimate(point, s, r, budget - (clock_.wall_s() - begin));
-    measure_whole_prefill(point, s, r);
+    measure_whole_prefill(point, s, r, budget - (clock_.wall_s() - begin));
   }
 
-  void measure_whole_prefill(const Point& point, Session& s, Result& r) {
-    const double budget = budget_s(), begin = clock_.wall_s();
+  void measure_whole_prefill(const Point& point, Session& s, Result& r, double budget) {
+    const double begin = clock_.wall_s();
     const int64_t warmups = plan_.warmup.value_or(1);
     for (int64_t i = 0; i < warmups; ++i) {
       s.workload->reset();
