@@ -147,7 +147,7 @@ template <class Real> class CudaEngine final : public Engine {
   // --- Forward ---
 
   void forward(std::span<const Step> steps, Rows rows) override {
-    check(steps);
+    check_steps(*this, steps, options_.slots, options_.max_tokens);
     logits_rows_ = 0;
     logits_.clear();
     on_device_ = chosen_on_device_ = false;
@@ -776,31 +776,6 @@ template <class Real> class CudaEngine final : public Engine {
                                     std::string(name_of(tensor.dtype())));
     }
     return values;
-  }
-
-  static void require_shape(const HostTensor& tensor, const std::vector<int64_t>& shape, const char* what) {
-    if (tensor.shape() != shape)
-      throw std::invalid_argument(std::string("import_state: ") + what + " has shape " + shape_string(tensor.shape()) +
-                                  ", expected " + shape_string(shape));
-  }
-
-  // Before anything runs, so that a bad call changes nothing.
-  void check(std::span<const Step> steps) const {
-    std::vector<bool> seen(position_.size());
-    for (const Step& step : steps) {
-      const int64_t end = position(step.slot) + static_cast<int64_t>(step.tokens.size());
-      if (step.tokens.empty()) throw std::invalid_argument("forward: a step without tokens");
-      if (seen[static_cast<size_t>(step.slot)])
-        throw std::invalid_argument("forward: slot " + std::to_string(step.slot) + " appears twice");
-      seen[static_cast<size_t>(step.slot)] = true;
-      if (end > options_.max_tokens)
-        throw std::length_error("forward: " + std::to_string(end) + " tokens in slot " + std::to_string(step.slot) +
-                                ", planned for " + std::to_string(options_.max_tokens));
-      for (const int32_t token : step.tokens)
-        if (token < 0 || token >= config_.vocab_size)
-          throw std::invalid_argument("forward: token id " + std::to_string(token) + " is not in 0.." +
-                                      std::to_string(config_.vocab_size - 1));
-    }
   }
 
   // A decode step of one batch size.

@@ -92,6 +92,10 @@ class Engine {
   LayerHook hook;  // if set, called after each sub-block
 };
 
+// What every engine's forward() looks at before anything runs, so that a bad call changes nothing; throws as forward()
+// says. `slots` and `max_tokens`: what the engine was made with.
+void check_steps(const Engine& engine, std::span<const Step> steps, int slots, int64_t max_tokens);
+
 // One decoder layer of the reference alone, with one sequence: fed with a candidate's own inputs it tells which layer
 // is wrong, and a model larger than memory can be checked a layer at a time. Types of arguments may be any; results are
 // in the reference's own.

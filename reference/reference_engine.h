@@ -45,12 +45,6 @@ template <class Real> HostTensor host_copy(const Real* data, std::vector<int64_t
   return tensor;
 }
 
-inline void require_shape(const HostTensor& tensor, const std::vector<int64_t>& shape, const char* what) {
-  if (tensor.shape() != shape)
-    throw std::invalid_argument(std::string("import_state: ") + what + " has shape " + shape_string(tensor.shape()) +
-                                ", expected " + shape_string(shape));
-}
-
 template <class Real> class ReferenceEngine final : public Engine {
  public:
   // With `only_layer`, its weights and caches alone: only layer_attention, layer_mlp, export_state and import_state of
@@ -85,7 +79,7 @@ template <class Real> class ReferenceEngine final : public Engine {
   int64_t position(int slot) const override { return sequence(slot).position; }
 
   void forward(std::span<const Step> steps, Rows rows) override {
-    check(steps);
+    check_steps(*this, steps, options_.slots, options_.max_tokens);
     set_threads(options_.threads);
     model_.hook = hook;
     std::vector<int64_t> first_row(steps.size());  // of each step in the logits
@@ -255,25 +249,6 @@ template <class Real> class ReferenceEngine final : public Engine {
   Sequence<Real>& sequence(int slot) { return sequences_.at(static_cast<size_t>(slot)); }
   const Sequence<Real>& sequence(int slot) const { return sequences_.at(static_cast<size_t>(slot)); }
   static HostTensorView view(const Matrix<Real>& m) { return {dtype_of<Real>(), {m.rows(), m.cols()}, m.data()}; }
-
-  // Before anything runs, so that a bad call changes nothing.
-  void check(std::span<const Step> steps) const {
-    std::vector<bool> seen(sequences_.size());
-    for (const Step& step : steps) {
-      const int64_t end = sequence(step.slot).position + static_cast<int64_t>(step.tokens.size());
-      if (step.tokens.empty()) throw std::invalid_argument("forward: a step without tokens");
-      if (seen[static_cast<size_t>(step.slot)])
-        throw std::invalid_argument("forward: slot " + std::to_string(step.slot) + " appears twice");
-      seen[static_cast<size_t>(step.slot)] = true;
-      if (end > options_.max_tokens)
-        throw std::length_error("forward: " + std::to_string(end) + " tokens in slot " + std::to_string(step.slot) +
-                                ", planned for " + std::to_string(options_.max_tokens));
-      for (const int32_t token : step.tokens)
-        if (token < 0 || token >= config_.vocab_size)
-          throw std::invalid_argument("forward: token id " + std::to_string(token) + " is not in 0.." +
-                                      std::to_string(config_.vocab_size - 1));
-    }
-  }
 
   // MTP row t joins the hidden state of position t with token t+1: of a piece, all rows but the last, preceded by the
   // position before the piece.

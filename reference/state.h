@@ -2,6 +2,10 @@
 // of decoding at a depth nobody prefilled, and of hand-over between engines.
 #pragma once
 
+#include <stdexcept>
+#include <string>
+#include <vector>
+
 #include "reference/tensor.h"
 
 namespace ringbench {
@@ -15,5 +19,12 @@ struct LayerState {
   // The MTP layer only: the last position's hidden state after model.norm, [hidden_size], which the next token joins.
   HostTensor hidden;
 };
+
+// What import_state asks of each tensor. Throws std::invalid_argument naming it, its shape and the one expected.
+inline void require_shape(const HostTensor& tensor, const std::vector<int64_t>& shape, const char* what) {
+  if (tensor.shape() != shape)
+    throw std::invalid_argument(std::string("import_state: ") + what + " has shape " + shape_string(tensor.shape()) +
+                                ", expected " + shape_string(shape));
+}
 
 }  // namespace ringbench
