@@ -26,9 +26,13 @@ violations() (
   forbid 'evals/.*' 'reference/' "evals/ knows engine.h and config.h" '"reference/(engine|config)\.h"'
   forbid 'harness/.*' 'tests/' "nothing includes tests/"
   forbid '(cuda|evals|harness)/.*' 'Eigen/|unsupported/Eigen' "Eigen stays in reference/" '^harness/bench_[a-z_]+\.cpp:'
-  forbid '.*\.(h|cuh|in)' 'nlohmann/' "nlohmann/json only in .cpp files"
-  forbid '.*' 'CLI/' "CLI11 only in harness/main.cpp" '^harness/main\.cpp:'
+  forbid '.*\.(h|cuh|in)' 'nlohmann/' "nlohmann/json only in .cpp files, and in what only they include" '^harness/json_object\.h:'
+  forbid '.*\.(h|cuh|in)' 'harness/json_object\.h' "json_object.h brings nlohmann/json: only in .cpp files"
+  forbid '.*' 'CLI/' "CLI11 only in harness/arguments.cpp" '^harness/arguments\.cpp:'
+  forbid '.*' 'boost/' "Boost only in harness/statistics.cpp" '^harness/statistics\.cpp:'
   forbid '.*' 'benchmark/' "Google Benchmark only in harness/bench_*.cpp" '^harness/bench_[a-z_]+\.cpp:'
+  forbid '.*' 'pcre2' "PCRE2 only in evals/regex.cpp" '^evals/regex\.cpp:'
+  forbid '.*' 'utf8proc' "utf8proc only in evals/unicode.cpp" '^evals/unicode\.cpp:'
   forbid '.*' 'cublas' "cuBLAS only in cuda/gemm_cublas.cpp" '^cuda/gemm_cublas\.cpp:'
   # Through other headers too. -MG: a header that is not found is listed by the name it was asked for.
   for header in $(find reference -type f | grep -E "^reference/($border|sha256)\.h$"); do
@@ -65,17 +69,24 @@ must_notice evals/grade.cpp '"cuda/cuda_engine.h"'
 must_notice harness/plan.cpp '"tests/catch.h"'
 must_notice harness/plan.cpp '<Eigen/Dense>'
 must_notice reference/json.h '<nlohmann/json.hpp>'
+must_notice harness/plan.h '"harness/json_object.h"'
 must_notice harness/plan.cpp '<CLI/CLI.hpp>'
+must_notice harness/measure.cpp '<boost/math/distributions/normal.hpp>'
 must_notice harness/measure.cpp '<benchmark/benchmark.h>'
 must_notice cuda/gemm.cpp '<cublas_v2.h>'
+must_notice evals/tokenizer.cpp '<pcre2.h>'
+must_notice harness/loss.cpp '<utf8proc.h>'
 must_notice reference/config.h '"reference/norm.h"'
 must_allow reference/norm.h '"reference/config.h"'
 must_allow cuda/norm.cu '"reference/bf16.h"'
 must_allow evals/grade.cpp '"reference/config.h"'
 must_allow harness/plan.cpp '<nlohmann/json.hpp>'
-must_allow harness/main.cpp '<CLI/CLI.hpp>'
+must_allow harness/arguments.cpp '<CLI/CLI.hpp>'
+must_allow harness/statistics.cpp '<boost/math/distributions/normal.hpp>'
 must_allow harness/bench_kernels.cpp '<benchmark/benchmark.h>'
 must_allow cuda/gemm_cublas.cpp '<cublas_v2.h>'
+must_allow evals/regex.cpp '<pcre2.h>'
+must_allow evals/unicode.cpp '<utf8proc.h>'
 
 [[ $failures == 0 ]] && echo "includes follow the rules"
 exit $failures

@@ -10,6 +10,7 @@ mkdir "$work/fake" "$work/bin"
 tree=$work/tree
 mkdir -p "$tree"/{reference,cuda,harness,tests/cuda}
 cp "$root"/tests/{gpu,gpu_table.py,gpu_peers.py,CMakeLists.txt} "$tree/tests/"
+cp "$root"/harness/statistics.{h,cpp} "$tree/harness/" && cp "$root/reference/random.h" "$tree/reference/"
 touch "$tree"/{CMakeLists.txt,tests/catch.h,cuda/norm.cu} "$tree"/tests/cuda/test_{conformance,emulator,engine,moe,norm}.cpp
 export WORK=$work PATH=$work/fake:$PATH
 unset RINGBENCH_ENGINE RINGBENCH_MODEL
@@ -178,15 +179,18 @@ fi
 # Packed headers are found by CMake, and by their names.
 mkdir -p "$work"/include/{eigen3/Eigen,eigen3/unsupported,nlohmann,CLI,catch2}
 touch "$work/include/eigen3/Eigen/Core"
+ln -s /usr/include/boost "$work/include/boost"
 RINGBENCH_INCLUDE=$work/include bash "$tree/tests/gpu" --pack "$work/packed" >/dev/null || wrong "--pack failed"
 [[ -f $work/packed/include/eigen3/Eigen/Core ]] || wrong "--pack left Eigen out"
+[[ -f $work/packed/include/boost/math/distributions/students_t.hpp ]] || wrong "--pack left Boost.Math out"
+[[ ! -e $work/packed/include/boost/asio ]] || wrong "--pack took more of Boost than is used"
 rm -r "$work/include/CLI"
 ! RINGBENCH_INCLUDE=$work/include bash "$tree/tests/gpu" --pack "$work/packed2" >/dev/null 2>&1 || wrong "--pack without CLI11"
 if command -v cmake >/dev/null; then
   mkdir "$work/user" && cat >"$work/user/CMakeLists.txt" <<'C'
 cmake_minimum_required(VERSION 3.25)
 project(user NONE)
-foreach(name Eigen3 nlohmann_json CLI11 Catch2 benchmark)
+foreach(name Eigen3 nlohmann_json CLI11 Boost Catch2 benchmark)
   find_package(${name} REQUIRED NO_DEFAULT_PATH PATHS ${CMAKE_PREFIX_PATH})
 endforeach()
 get_target_property(folder Eigen3::Eigen INTERFACE_INCLUDE_DIRECTORIES)
