@@ -1,12 +1,12 @@
 #include "harness/estimate.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <numeric>
 #include <stdexcept>
 
 #include "harness/failure.h"
+#include "harness/statistics.h"
 #include "harness/words.h"
 
 namespace ringbench {
@@ -107,13 +107,7 @@ LineFit fit_line(const std::vector<double>& x, const std::vector<double>& y) {
 }
 
 double student_t95(int64_t degrees_of_freedom) {
-  // Tabulated quantiles t(0.975); beyond them that of 60, which is 2 % low at 31 and 2 % high at infinity.
-  constexpr std::array table{12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-                             2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-                             2.080,  2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042};
-  if (degrees_of_freedom < 1) throw std::invalid_argument("student_t95: at least one degree of freedom");
-  const auto index = static_cast<size_t>(degrees_of_freedom - 1);
-  return index < table.size() ? table[index] : 2.0;
+  return student_t_quantile(0.975, static_cast<double>(degrees_of_freedom));
 }
 
 double sum_over_chunks(const LineFit& line, int64_t ctx, int64_t chunk) {

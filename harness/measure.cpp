@@ -2,19 +2,18 @@
 // normal intervals would describe neither the typical run nor its uncertainty.
 #include "harness/measure.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <climits>
 #include <cmath>
-#include <cstring>
 #include <ctime>
 #include <numeric>
 #include <stdexcept>
+
+#include "harness/statistics.h"
 
 namespace ringbench {
 
@@ -26,18 +25,6 @@ double Clock::cpu_s() {
   timespec t{};
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
-
-std::optional<std::pair<int64_t, int64_t>> median_interval_ranks(int64_t n) {
-  const auto size = static_cast<double>(n);
-  const auto probability = [size](int64_t k) {  // of k in Binomial(n, 1/2); by logarithms, 2^-n underflows at 1075
-    const auto x = static_cast<double>(k);
-    return std::exp(std::lgamma(size + 1) - std::lgamma(x + 1) - std::lgamma(size - x + 1) - size * std::log(2.0));
-  };
-  int64_t low = 0;
-  for (double tail = probability(0); 2 * tail <= 0.05 && 2 * low < n; tail += probability(low)) ++low;
-  if (low == 0) return std::nullopt;
-  return std::pair{low, n + 1 - low};
 }
 
 namespace {
@@ -124,12 +111,10 @@ Repetitions repeat(const StopRule& rule, Clock& clock, const std::function<doubl
 namespace {
 
 std::atomic<int> received_signal{0};
-char doomed_file[PATH_MAX] = "";  // a plain array: the handler may not touch the heap
 
 extern "C" void on_signal(int signal_number) {
   int none = 0;
   if (received_signal.compare_exchange_strong(none, signal_number)) return;
-  if (doomed_file[0] != '\0') unlink(doomed_file);
   _exit(128 + signal_number);
 }
 
@@ -142,13 +127,6 @@ void install_signal_handlers() {
   action.sa_flags = SA_RESTART;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
-}
-
-void remove_when_killed(const std::string& path) {
-  doomed_file[0] = '\0';
-  if (path.size() >= sizeof doomed_file || path.empty()) return;
-  std::memcpy(doomed_file + 1, path.c_str() + 1, path.size());
-  doomed_file[0] = path[0];  // last, so that a signal in between finds no half a name
 }
 
 bool interrupted() { return received_signal.load() != 0; }

@@ -19,10 +19,6 @@ struct Clock {
   virtual double cpu_s();   // of the whole process, all threads
 };
 
-// 1-based ranks (low, high) of the order statistics that enclose the median with at least 95 % confidence, whatever
-// the distribution: the narrowest symmetric pair with 2 P(Binomial(n, 1/2) < low) <= 0.05. Empty below n = 6.
-std::optional<std::pair<int64_t, int64_t>> median_interval_ranks(int64_t n);
-
 struct Summary {
   int64_t n = 0;
   double median = 0, min = 0, max = 0;
@@ -70,8 +66,6 @@ Repetitions repeat(const StopRule& rule, Clock& clock, const std::function<doubl
 // The first SIGINT or SIGTERM only sets a flag, so that the running repetition can finish and be saved; the second
 // ends the program at once, with exit code 128 + signal.
 void install_signal_handlers();
-// A file (one; empty: none) that is not to outlive the program when the second signal ends it: the run's lock.
-void remove_when_killed(const std::string& path);
 bool interrupted();
 int interrupting_signal();  // SIGINT, SIGTERM, or 0
 

@@ -18,6 +18,7 @@
 #include <sstream>
 
 #include "harness/environment.h"
+#include "harness/table.h"
 
 namespace ringbench {
 
@@ -38,6 +39,20 @@ template <> struct FieldType<Strings> { static constexpr std::string_view name =
 template <class T> Value to_value(const T& value) { return value; }
 template <class T> Value to_value(const Maybe<T>& value) { return value ? Value(*value) : Value(); }
 
+template <class T> bool from_value(T& field, Value&& value) {
+  if (auto* same = std::get_if<T>(&value)) return field = std::move(*same), true;
+  if constexpr (std::is_same_v<T, double>)
+    if (const auto* integer = std::get_if<int64_t>(&value)) return field = static_cast<double>(*integer), true;
+  return false;
+}
+template <class T> bool from_value(Maybe<T>& field, Value&& value) {
+  if (std::holds_alternative<std::monostate>(value)) return field.reset(), true;
+  T inner{};
+  if (!from_value(inner, std::move(value))) return false;
+  field = std::move(inner);
+  return true;
+}
+
 template <class T> struct Unwrapped {
   using type = T;
   static constexpr bool nullable = false;
@@ -49,8 +64,12 @@ template <class T> struct Unwrapped<Maybe<T>> {
 
 template <auto member> constexpr Field field(std::string_view name, std::string_view group) {
   using Type = Unwrapped<std::remove_cvref_t<decltype(std::declval<Result>().*member)>>;
-  return {name, FieldType<typename Type::type>::name, Type::nullable, group,
-          [](const Result& r) { return to_value(r.*member); }};
+  return {name,
+          FieldType<typename Type::type>::name,
+          Type::nullable,
+          group,
+          [](const Result& r) { return to_value(r.*member); },
+          [](Result& r, Value&& value) { return from_value(r.*member, std::move(value)); }};
 }
 
 #define FIELD(group, name) field<&Result::name>(#name, group)
@@ -81,6 +100,7 @@ constexpr Field fields[] = {
     FIELD("workload", ctx_label),
     FIELD("workload", gen),
     FIELD("workload", batch),
+    FIELD("workload", memory_limit_bytes),
     FIELD("workload", chunk),
     FIELD("workload", dtype),
     FIELD("workload", kv_dtype),
@@ -234,13 +254,6 @@ std::string to_csv_text(const Value& value) {
       value);
 }
 
-std::string csv_cell(const std::string& text) {  // RFC 4180
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string cell = "\"";
-  for (const char c : text) cell += c == '"' ? "\"\"" : std::string(1, c);
-  return cell + "\"";
-}
-
 std::set<std::string> tag_names(std::span<const Result> results) {
   std::set<std::string> names;
   for (const Result& r : results)
@@ -260,6 +273,51 @@ void write_csv(std::ostream& out, std::span<const Result> results) {
     for (const std::string& name : tags) cells.push_back(r.tags.contains(name) ? csv_cell(r.tags.at(name)) : "");
     out << join(cells, ",") << "\n";
   }
+}
+
+// --- sql ---
+
+// A string literal of SQL. It cannot hold a NUL: that ends a statement where it stands.
+std::string sql_text(const std::string& text) {
+  std::string literal = "'";
+  for (const char c : text) literal += c == '\'' ? "''" : c == '\0' ? "\uFFFD" : std::string(1, c);
+  return literal + "'";
+}
+
+// Arrays as the text of a JSON array, which json_each() takes apart.
+std::string sql_value(const Value& value) {
+  return std::visit(
+      Overloaded{
+          [](std::monostate) { return std::string("NULL"); }, [](const std::string& text) { return sql_text(text); },
+          [](bool truth) { return std::string(truth ? "1" : "0"); },
+          [](int64_t number) { return std::to_string(number); },
+          [](double number) { return std::isfinite(number) ? Json(number).dump() : "NULL"; },
+          [](const auto& array) { return sql_text(Json(array).dump(-1, ' ', false, Json::error_handler_t::replace)); }},
+      value);
+}
+
+// One table, made if it is not there, so that several files can be loaded into one database. All or nothing.
+void write_sql(std::ostream& out, std::span<const Result> results) {
+  Strings columns, declared;
+  for (const Field& f : fields) {
+    columns.push_back("\"" + std::string(f.name) + "\"");
+    declared.push_back("  " + columns.back() +
+                       (f.type == "integer" || f.type == "boolean" ? " INTEGER"
+                        : f.type == "number"                       ? " REAL"
+                                                                   : " TEXT") +
+                       (f.nullable ? "" : " NOT NULL"));
+  }
+  columns.emplace_back("\"tags\"");  // a JSON object: which there are differs from run to run
+  declared.emplace_back("  \"tags\" TEXT NOT NULL");
+  out << "BEGIN TRANSACTION;\nCREATE TABLE IF NOT EXISTS \"points\" (\n" << join(declared, ",\n") << "\n);\n";
+  const std::string insert = "INSERT INTO \"points\" (" + join(columns, ", ") + ") VALUES\n(";
+  for (const Result& r : results) {
+    Strings values;
+    for (const Field& f : fields) values.push_back(sql_value(f.get(r)));
+    values.push_back(sql_text(Json(r.tags).dump(-1, ' ', false, Json::error_handler_t::replace)));
+    out << insert << join(values, ", ") << ");\n";
+  }
+  out << "COMMIT;\n";
 }
 
 }  // namespace
@@ -293,25 +351,16 @@ TimeUnit time_unit(double seconds) {
   return {1e-6, "us"};
 }
 
-std::string bytes_text(int64_t bytes) {
-  const auto value = static_cast<double>(bytes);
-  char text[64];
-  if (value >= 0x1p30)
-    std::snprintf(text, sizeof text, "%.2f GiB", value / 0x1p30);
-  else if (value >= 0x1p20)
-    std::snprintf(text, sizeof text, "%.1f MiB", value / 0x1p20);
-  else
-    std::snprintf(text, sizeof text, "%.1f KiB", value / 0x1p10);
-  return text;
-}
-
 std::string mark(const Result& r) { return r.method == "estimated" ? "~" : ""; }
+
+}  // namespace
 
 std::string time_text(const Result& r) {
   if (!r.value || !std::isfinite(*r.value)) return r.status;
-  const TimeUnit unit = time_unit(*r.value);
-  return mark(r) + four_digits(*r.value / unit.seconds) + " " + std::string(unit.name);
+  return mark(r) + seconds_text(*r.value);
 }
+
+namespace {
 
 std::string interval_text(const Result& r) {
   for (const Maybe<double>& number : {r.value, r.ci95_low, r.ci95_high})
@@ -346,15 +395,18 @@ std::string yarn_text(const Result& r) {
   return shortest(*r.yarn_factor) + ":" + (r.yarn_original ? token_label(*r.yarn_original) : "?");
 }
 
-// One column of the table. `always`: stands in the table even if all rows agree; others then go to the header.
+// One column of the table.
 struct Column {
   std::string title;
   bool always, right;
-  std::function<std::string(const Result&)> text;  // empty: does not apply to this row
+  std::function<std::string(const Result&)> text;
 };
 
 std::vector<Column> columns_for(std::span<const Result> results) {
   const auto number = [](const Maybe<int64_t>& n) { return n ? std::to_string(*n) : ""; };
+  const auto planned = [](std::function<std::string(const Result&)> text) {  // of a dry run
+    return [text](const Result& r) { return r.status == "skipped" ? text(r) : ""; };
+  };
   std::vector<Column> columns = {
       {"model", false, false, [](const Result& r) { return r.model; }},
       {"engine", false, false, [](const Result& r) { return r.engine; }},
@@ -382,6 +434,15 @@ std::vector<Column> columns_for(std::span<const Result> results) {
       {"MFU", true, true, [](const Result& r) { return percent_text(r.mfu); }},
       {"MBU", true, true, [](const Result& r) { return percent_text(r.mbu); }},
       {"cache", true, true, cache_text},
+      {"predicted", true, true, planned([](const Result& r) {
+         return r.predicted_s ? four_digits(*r.predicted_s / time_unit(*r.predicted_s).seconds) + " " +
+                                    std::string(time_unit(*r.predicted_s).name)
+                              : std::string();
+       })},
+      {"holds", true, true, planned([](const Result& r) {
+         return bytes_text(r.weights_bytes.value_or(0) + r.kv_bytes.value_or(0) + r.state_bytes.value_or(0) +
+                           r.workspace_bytes.value_or(0));
+       })},
       {"parity", false, false, [](const Result& r) { return r.parity == "pass" ? "ok" : r.parity; }},
       {"flags", true, false, [](const Result& r) { return r.flags; }},
   };
@@ -391,38 +452,28 @@ std::vector<Column> columns_for(std::span<const Result> results) {
   return columns;
 }
 
-// What a table shows: cells [row][column] of the columns that vary, and the others in words.
-struct Layout {
-  Strings titles;
-  std::vector<bool> right;
-  std::vector<Strings> rows;
-  std::string header;  // "ring-nano-linear | reference | f32 | ..."
-};
+}  // namespace
 
-Layout lay_out(std::span<const Result> results) {
-  Layout layout;
-  layout.rows.resize(results.size());
-  Strings constant;
-  for (const Column& column : columns_for(results)) {
-    Strings cells;
-    std::set<std::string> distinct;
-    for (const Result& r : results) {
-      cells.push_back(column.text(r));
-      if (!cells.back().empty()) distinct.insert(cells.back());
-    }
-    if (distinct.empty()) continue;  // applies to no row
-    if (!column.always && distinct.size() == 1) {
-      const bool speaks_for_itself = column.title == "model" || column.title == "dtype" || column.title == "weights";
-      constant.push_back((speaks_for_itself ? "" : column.title + " ") + *distinct.begin());
-      continue;
-    }
-    layout.titles.push_back(column.title);
-    layout.right.push_back(column.right);
-    for (size_t i = 0; i < cells.size(); ++i) layout.rows[i].push_back(cells[i]);
+Table lay_out(std::span<const Result> results) {
+  Table table;
+  const std::vector<Column> columns = columns_for(results);
+  for (const Column& column : columns) {
+    const bool speaks_for_itself = column.title == "model" || column.title == "dtype" || column.title == "weights";
+    table.columns.push_back({column.title, column.right, column.always, speaks_for_itself});
   }
-  layout.header = join(constant, ", ");
-  return layout;
+  for (const Result& r : results) {
+    table.rows.emplace_back();
+    for (const Column& column : columns) table.rows.back().push_back(column.text(r));
+  }
+  return table;
 }
+
+namespace {
+
+constexpr FlagMeaning letters[] = {
+    {'C', "cache hits seen"}, {'E', "estimated"},        {'L', "requested length not reached"},
+    {'N', "noisy"},           {'R', "routing override"}, {'S', "synthetic depth"},
+    {'T', "throttled"},       {'U', "unverified"},       {'X', "beyond the trained window"}};
 
 std::string program_line(std::span<const Result> results) {
   const Environment environment = capture_environment();
@@ -432,10 +483,6 @@ std::string program_line(std::span<const Result> results) {
 }
 
 Strings notes_under(std::span<const Result> results) {
-  static constexpr std::pair<char, std::string_view> letters[] = {
-      {'C', "cache hits seen"}, {'E', "estimated"},        {'L', "requested length not reached"},
-      {'N', "noisy"},           {'R', "routing override"}, {'S', "synthetic depth"},
-      {'T', "throttled"},       {'U', "unverified"},       {'X', "beyond the trained window"}};
   Strings lines, legend;
   for (const auto& [letter, meaning] : letters)
     if (std::any_of(results.begin(), results.end(),
@@ -451,60 +498,31 @@ Strings notes_under(std::span<const Result> results) {
 }
 
 void write_table(std::ostream& out, std::span<const Result> results, const Remarks& remarks) {
-  const Layout layout = lay_out(results);
-  std::vector<size_t> widths;
-  for (size_t c = 0; c < layout.titles.size(); ++c) {
-    widths.push_back(layout.titles[c].size());
-    for (const Strings& row : layout.rows) widths[c] = std::max(widths[c], row[c].size());
-  }
-  const auto line = [&](const Strings& cells) {
-    std::string text;
-    for (size_t c = 0; c < cells.size(); ++c) {
-      const std::string space(widths[c] - cells[c].size(), ' ');
-      text += (c > 0 ? "  " : "") + (layout.right[c] ? space + cells[c] : cells[c] + space);
-    }
-    return text.substr(0, text.find_last_not_of(' ') + 1);
-  };
-  const auto colored = [&](const char* code, const std::string& text) {
-    return remarks.color ? "\x1b[" + std::string(code) + "m" + text + "\x1b[0m" : text;
-  };
+  Table table = lay_out(results);
+  const std::string header = table.take_constant_columns();
   out << program_line(results) << "\n";
-  if (!layout.header.empty()) out << layout.header << "\n";
+  if (!header.empty()) out << header << "\n";
   if (!results.empty()) {
-    out << "\n" << colored("1", line(layout.titles)) << "\n";
-    for (size_t i = 0; i < results.size(); ++i)
-      out << (results[i].value ? line(layout.rows[i]) : colored("31", line(layout.rows[i]))) << "\n";
+    out << "\n";
+    const auto red_without_number = [&](size_t row) { return std::string(results[row].value ? "" : "31"); };
+    write_text(out, table, remarks.color ? red_without_number : std::function<std::string(size_t)>());
   }
   Strings under = notes_under(results);
   under.insert(under.end(), remarks.lines.begin(), remarks.lines.end());
   if (!under.empty()) out << "\n" << join(under, "\n") << "\n";
 }
 
-std::string md_text(const std::string& text) {
-  std::string escaped;
-  for (const char c : text) escaped += c == '|' ? "\\|" : c == '\n' ? " " : std::string(1, c);
-  return escaped;
-}
-
 void write_md(std::ostream& out, std::span<const Result> results, const Remarks& remarks) {
-  const Layout layout = lay_out(results);
-  out << md_text(program_line(results)) << "  \n" << md_text(layout.header) << "\n";
-  const auto line = [&](const Strings& cells) {
-    out << "|";
-    for (const std::string& cell : cells) out << " " << md_text(cell) << " |";
-    out << "\n";
-  };
+  Table table = lay_out(results);
+  const std::string header = table.take_constant_columns();
+  out << markdown_text(program_line(results)) << "  \n" << markdown_text(header) << "\n";
   if (!results.empty()) {
     out << "\n";
-    line(layout.titles);
-    out << "|";
-    for (const bool right : layout.right) out << (right ? "--:|" : "---|");
-    out << "\n";
-    for (const Strings& row : layout.rows) line(row);
+    write_markdown(out, table);
   }
   Strings under = notes_under(results);
   under.insert(under.end(), remarks.lines.begin(), remarks.lines.end());
-  for (const std::string& text : under) out << "\n" << md_text(text) << "\n";
+  for (const std::string& text : under) out << "\n" << markdown_text(text) << "\n";
 }
 
 void write_json(std::ostream& out, std::span<const Result> results) {
@@ -514,6 +532,13 @@ void write_json(std::ostream& out, std::span<const Result> results) {
 }
 
 }  // namespace
+
+std::span<const FlagMeaning> flag_meanings() { return letters; }
+
+std::string seconds_text(double seconds) {
+  const TimeUnit unit = time_unit(seconds);
+  return four_digits(seconds / unit.seconds) + " " + std::string(unit.name);
+}
 
 bool use_color(ColorWhen when) {
   if (when != ColorWhen::automatic) return when == ColorWhen::always;
@@ -532,6 +557,7 @@ void write_results(std::ostream& out, Format format, std::span<const Result> res
     case Format::jsonl:
       for (const Result& r : results) out << to_json_line(r) << "\n";
       break;
+    case Format::sql: write_sql(out, results); break;
   }
 }
 
@@ -544,7 +570,9 @@ Format format_of_file(const std::filesystem::path& path) {
   if (extension == ".csv") return Format::csv;
   if (extension == ".json") return Format::json;
   if (extension == ".jsonl") return Format::jsonl;
-  throw UsageError("--output: '" + path.string() + "' does not say its format. Use .txt, .md, .csv, .json or .jsonl.");
+  if (extension == ".sql") return Format::sql;
+  throw UsageError("--output: '" + path.string() +
+                   "' does not say its format. Use .txt, .md, .csv, .json, .jsonl or .sql.");
 }
 
 OutputFile::OutputFile(std::string path, Format stdout_format) : path_(std::move(path)), format_(stdout_format) {

@@ -1,5 +1,5 @@
-// result.h: the flat record of one measurement, the ways it is written, and the folder that a run keeps its records
-// in. What the fields mean: `ringbench help schema`; how they are computed: run.cpp, measure.h, cost.h.
+// result.h: the flat record of one measurement and the ways it is written. Where a run keeps its records: run_folder.h;
+// what the fields mean: `ringbench help schema`; how they are computed: run.cpp, measure.h, cost.h.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@
 
 #include "harness/failure.h"
 #include "harness/plan.h"
+#include "harness/table.h"
 
 namespace ringbench {
 
@@ -45,7 +46,8 @@ struct Result {
   int64_t ctx = 0;
   std::string ctx_label;
   int64_t gen = 0, batch = 1;
-  Maybe<int64_t> chunk;  // 0: one shot
+  Maybe<int64_t> memory_limit_bytes;  // with --batch auto: what the batch was chosen to fit into
+  Maybe<int64_t> chunk;               // 0: one shot
   std::string dtype;
   Maybe<std::string> kv_dtype, state_dtype;
   Maybe<double> yarn_factor;  // null without YaRN
@@ -139,6 +141,8 @@ struct Field {
   bool nullable;
   std::string_view group;
   Value (*get)(const Result&);
+  // False, and nothing changed, if the value is of another type. An integer will do for a number.
+  bool (*set)(Result&, Value&&);
 };
 std::span<const Field> result_fields();
 
@@ -149,10 +153,21 @@ struct Remarks {
   Strings lines;
   bool color = false;  // of a table: titles bold, failures red
 };
+std::string seconds_text(double seconds);  // four digits: "11.92 s", "3.910 ms", "12.30 us"
 // Whether a table on stdout is coloured: `automatic` asks for a terminal, no NO_COLOR, and TERM other than dumb.
 bool use_color(ColorWhen when);
 
 void write_results(std::ostream& out, Format format, std::span<const Result> results, const Remarks& remarks = {});
+
+// The columns of a table of records; take_constant_columns() says what they have in common.
+Table lay_out(std::span<const Result> results);
+std::string time_text(const Result& result);  // "11.92 s", "~41.70 s"; the status where there is no number
+
+struct FlagMeaning {
+  char letter;
+  std::string_view meaning;
+};
+std::span<const FlagMeaning> flag_meanings();  // of Result::flags, by letter
 
 // table (.txt), md, csv, json or jsonl by a file name's extension; throws UsageError for another.
 Format format_of_file(const std::filesystem::path& path);
@@ -170,36 +185,5 @@ class OutputFile {
   std::string path_;
   Format format_;
 };
-
-// DIR/<run_id>/{run.json, points.jsonl}, one line in DIR/index.jsonl, and DIR/lock while the run lasts.
-class RunFolder {
- public:
-  // Creates the folder, takes the lock and writes run.json. Throws UsageError if DIR cannot be written, is in use by
-  // another run, or holds the lock of a run that died (with the command that clears it).
-  RunFolder(const std::filesystem::path& results, Command command, const Strings& argv);
-  ~RunFolder();  // releases the lock; without finish() the run counts as broken off
-  RunFolder(const RunFolder&) = delete;
-  RunFolder& operator=(const RunFolder&) = delete;
-
-  const std::string& id() const { return id_; }
-  const std::filesystem::path& path() const { return path_; }
-
-  // Appends one line to points.jsonl and syncs it to the disk. Throws Failure(environment), saying what was kept.
-  void append(const Result& result);
-  // Completes run.json (end, counts by status, exit code) and adds the run to index.jsonl.
-  void finish(ExitCode code);
-
- private:
-  std::string run_json(std::optional<ExitCode> code) const;
-
-  std::filesystem::path results_, path_, lock_;
-  std::string id_, command_, environment_json_, started_;
-  Strings argv_;
-  std::map<std::string, int64_t> counts_;  // by status
-  int points_ = -1;                        // file descriptor of points.jsonl
-};
-
-// A run id: 20260101T120000Z-throughput-4f2a (UTC, command, four random hex digits).
-std::string make_run_id(Command command);
 
 }  // namespace ringbench

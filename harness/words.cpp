@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <numeric>
+#include <sstream>
 
 #include "harness/failure.h"
 
@@ -316,10 +317,56 @@ std::string grouped(int64_t number) {
   return text;
 }
 
+std::string bytes_text(int64_t bytes) {
+  const auto value = static_cast<double>(bytes);
+  char text[64];
+  if (value >= 0x1p30)
+    std::snprintf(text, sizeof text, "%.2f GiB", value / 0x1p30);
+  else if (value >= 0x1p20)
+    std::snprintf(text, sizeof text, "%.1f MiB", value / 0x1p20);
+  else
+    std::snprintf(text, sizeof text, "%.1f KiB", value / 0x1p10);
+  return text;
+}
+
+int64_t parse_bytes(std::string_view text, std::string_view flag) {
+  constexpr std::pair<std::string_view, double> units[] = {{"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30},
+                                                           {"TiB", 0x1p40}, {"KB", 1e3},     {"MB", 1e6},
+                                                           {"GB", 1e9},     {"TB", 1e12}};
+  for (const auto& [name, bytes] : units)
+    if (text.ends_with(name)) {
+      const double value = parse_real(text.substr(0, text.size() - name.size())) * bytes;
+      if (value >= 1 && value < 0x1p62) return static_cast<int64_t>(value);
+    }
+  throw UsageError(std::string(flag) + ": " + quoted(text) +
+                   " is not a size. Use 80GB (= 80e9) or 75GiB (= 75 * 2^30).");
+}
+
 std::string join(const std::vector<std::string>& words, std::string_view separator) {
   std::string text;
   for (size_t i = 0; i < words.size(); ++i) text += (i > 0 ? std::string(separator) : "") + words[i];
   return text;
+}
+
+std::string wrap(const std::string& text, size_t indent) {
+  constexpr size_t width = 100;
+  std::string lines;
+  std::istringstream paragraphs(text);
+  for (std::string paragraph; std::getline(paragraphs, paragraph);) {
+    std::istringstream words(paragraph);
+    std::string line(indent, ' ');
+    bool empty = true;
+    for (std::string word; words >> word; empty = false) {
+      if (!empty && line.size() + 1 + word.size() > width) {
+        lines += line + "\n";
+        line.assign(indent, ' ');
+        empty = true;
+      }
+      line += (empty ? "" : " ") + word;
+    }
+    lines += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+  }
+  return lines;
 }
 
 }  // namespace ringbench

@@ -24,6 +24,9 @@ double parse_duration_s(std::string_view text, std::string_view flag);
 // A number above 0, such as a percentage with or without its sign: "2", "0.5%".
 double parse_percent(std::string_view text, std::string_view flag);
 
+// Bytes: 80GB (10^9), 75GiB (2^30), and the like.
+int64_t parse_bytes(std::string_view text, std::string_view flag);
+
 // "384k", "1.5k", "1M", "100": what a person would have typed.
 std::string token_label(int64_t tokens);
 
@@ -34,9 +37,16 @@ bool holds(std::string_view condition, const std::function<int64_t(std::string_v
 // The word in `words` nearest to `text` by edit distance, or the one it is the beginning of; empty if none is near.
 std::string nearest_word(std::string_view text, const std::vector<std::string>& words);
 
+// "1.50 GiB"
+std::string bytes_text(int64_t bytes);
+
 // "32 988"
 std::string grouped(int64_t number);
 
 std::string join(const std::vector<std::string>& words, std::string_view separator);
+
+// Words of `text` in lines of at most 100 columns, each after `indent` spaces. Line breaks in `text` stay; the last
+// line ends with one.
+std::string wrap(const std::string& text, size_t indent);
 
 }  // namespace ringbench

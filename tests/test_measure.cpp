@@ -6,6 +6,7 @@
 #include <limits>
 #include <random>
 
+#include "harness/statistics.h"
 #include "tests/catch.h"
 
 using namespace ringbench;
