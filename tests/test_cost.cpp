@@ -173,3 +173,71 @@ TEST_CASE("counted bytes are those the reference engine reports, exactly") {
     }
   }
 }
+
+TEST_CASE("every operator of every preset: what is done is at least the least, and the least adds up") {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::filesystem::path(RINGBENCH_SOURCE_DIR) / "configs" / "models")) {
+    const ModelConfig config = preset(entry.path().stem());
+    INFO(config.name);
+    const CostModel model(config, DType::bf16);
+    for (const int64_t tokens : {1, 100, 4096}) {
+      double sum = 0;
+      for (const Operation& op : model.append(tokens, 1000, 2)) {
+        INFO(name_of(op.part));
+        REQUIRE(op.count >= 1);
+        REQUIRE(op.done.flops >= op.least.flops);
+        REQUIRE(op.done.bytes >= op.least.bytes);
+        REQUIRE(op.done.bytes >= 0);
+        sum += op.count * op.least.flops;
+      }
+      REQUIRE(near(sum, flops(config, tokens, 1000, 2)));
+      // Logits cost what the head costs.
+      double without = 0;
+      for (const Operation& op : model.append(tokens, 1000, 2, false)) without += op.count * op.least.flops;
+      REQUIRE(near(sum - without, 2 * lm_head_flops(config)));
+    }
+  }
+}
+
+TEST_CASE("activations are counted by hand: a chunk of one small hybrid") {
+  const ModelConfig c = preset("tiny");  // hidden 64, 4 heads of 16, 2 kv heads, LLLS or the like
+  REQUIRE(
+      (c.hidden_size == 64 && c.num_attention_heads * c.head_dim == 64 && c.num_key_value_heads * c.head_dim == 32));
+  double linear = 0, softmax = 0;
+  const double T = 10, B = 2, size = 4;
+  for (const Operation& op : CostModel(c, DType::f32).append(10, 7, 2)) {
+    const double moved = (op.done.bytes - op.least.bytes) / (T * B * size);  // values a token
+    if (op.part == Part::lightning) {
+      linear += 1;
+      REQUIRE(near(moved, 6 * 64));                                            // q k v, out, k v again
+      REQUIRE(near(op.done.flops - op.least.flops, T * B * 4 * 4 * 16 * 64));  // 4 d a head and token of a chunk
+      REQUIRE(near(op.least.bytes, B * 2 * 4 * 16 * 16 * 4));                  // states, read and written
+    }
+    if (op.part == Part::attention) {
+      softmax += 1;
+      REQUIRE(near(moved, 2 * 64));                                  // q, out
+      REQUIRE(near(op.least.bytes, B * (17 + 10) * 2 * 32 * size));  // 17 rows read, 10 written
+    }
+  }
+  REQUIRE((linear == 1 && softmax == 1));
+}
+
+TEST_CASE("memory access of one step by kind of attention") {
+  const ModelConfig config = preset("ring-mini-linear-2.0");  // 16 heads of 128, 4 kv heads; 16 linear of 20 layers
+  const LatentWidths latent = LatentWidths::load();
+  REQUIRE(latent.kv_lora_rank == 512);
+  REQUIRE(latent.qk_rope_head_dim == 64);
+  const MemoryAccess at = memory_access(config, latent, 32766, DType::bf16);
+  REQUIRE(at.mha == 32768.0 * 2 * 16 * 128 * 2);
+  REQUIRE(at.gqa == at.mha / 4);
+  REQUIRE(at.mla == 32768.0 * 576 * 2);
+  REQUIRE(at.linear == 2.0 * 16 * 128 * 128 * 4);
+  REQUIRE(near(at.hybrid, (4 * at.gqa + 16 * at.linear) / 20));
+  const MemoryAccess later = memory_access(config, latent, 65534, DType::bf16);
+  REQUIRE(later.linear == at.linear);
+  REQUIRE(later.mha == 2 * at.mha);
+  // All linear and all softmax are the ends of the hybrid.
+  const auto with = [&](const char* ratio) { return config.with_hybrid_ratio(HybridRatio::parse(ratio)); };
+  REQUIRE(near(memory_access(with("linear"), latent, 1000, DType::bf16).hybrid, at.linear));
+  REQUIRE(near(memory_access(with("softmax"), latent, 32766, DType::bf16).hybrid, at.gqa));
+}
