@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -38,6 +39,17 @@ bool is_sticky(cudaError_t error) {
 
 std::string version(int v) { return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10); }
 
+// "01234567-89ab-cdef-0123-456789abcdef"
+std::string uuid_text(const cudaUUID_t& uuid) {
+  std::string text;
+  for (int i = 0; i < 16; ++i) {
+    char digits[3];
+    std::snprintf(digits, sizeof digits, "%02x", static_cast<unsigned>(static_cast<unsigned char>(uuid.bytes[i])));
+    text += (i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "") + std::string(digits);
+  }
+  return text;
+}
+
 // The kernel's name as it stands in the source, or "kernel".
 std::string kernel_name(const void* kernel) {
   const char* mangled = nullptr;
@@ -72,6 +84,7 @@ Device current_device() {
   check(cudaMemGetInfo(&free, &total), "memory of the device");
   Device d;
   d.name = p.name;
+  d.uuid = "GPU-" + uuid_text(p.uuid);
   d.compute_capability = p.major * 10 + p.minor;
   d.sm_count = p.multiProcessorCount;
   d.memory_bytes = static_cast<int64_t>(total);

@@ -38,6 +38,7 @@ struct KernelError : std::runtime_error {
 
 struct Device {
   std::string name;
+  std::string uuid;            // "GPU-...", as NVML knows it; empty: emulated
   int compute_capability = 0;  // 80, 90, ...; the emulator says 90
   int sm_count = 0;
   int64_t memory_bytes = 0, free_bytes = 0, l2_bytes = 0;

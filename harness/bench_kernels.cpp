@@ -4,7 +4,6 @@
 //   build/bench_kernels --benchmark_filter=softmax
 #include <benchmark/benchmark.h>
 
-#include <Eigen/Core>
 #include <memory>
 #include <vector>
 
@@ -13,10 +12,9 @@
 #include "harness/workload.h"
 #include "reference/engine.h"
 #include "reference/layer_weights.h"
-#include "reference/lightning_attention.h"
 #include "reference/linear_algebra.h"
 #include "reference/moe.h"
-#include "reference/softmax_attention.h"
+#include "reference/probe.h"
 #include "reference/threads.h"
 
 namespace ringbench {
@@ -26,36 +24,23 @@ void set_rate(benchmark::State& state, const char* name, double each) {
   state.counters[name] = benchmark::Counter(each, benchmark::Counter::kIsIterationInvariantRate);
 }
 
+void run_probe(benchmark::State& state, const Probe& probe, const char* name, double each) {
+  for (auto _ : state) probe.run();
+  set_rate(state, name, each);
+}
+
 // --- The machine ---
 
-// Fused multiply-adds on registers alone: 12 independent chains of full-width vectors on every core.
 void fma_peak(benchmark::State& state) {
-  constexpr int kBytes = EIGEN_MAX_ALIGN_BYTES > 0 ? EIGEN_MAX_ALIGN_BYTES : 16, kChains = 12, kSteps = 200000;
-  using Vector [[gnu::vector_size(kBytes)]] = float;
-  const int threads = physical_cores();
-  for (auto _ : state) {
-    parallel_for(threads, 1e9, [&](int64_t) {
-      Vector sum[kChains] = {}, a = Vector{} + 0.999f, b = Vector{} + 1e-3f;
-      for (int i = 0; i < kSteps; ++i)
-        for (int chain = 0; chain < kChains; ++chain) sum[chain] = sum[chain] * a + b;  // contracted to one instruction
-      for (int chain = 1; chain < kChains; ++chain) sum[0] += sum[chain];
-      benchmark::DoNotOptimize(sum[0]);
-    });
-  }
-  set_rate(state, "FLOP/s", 2.0 * kBytes / sizeof(float) * kChains * kSteps * threads);
+  const Probe probe = fma_probe(DType::f32);
+  run_probe(state, probe, "FLOP/s", probe.flops);
 }
 BENCHMARK(fma_peak)->UseRealTime();
 
 // 1 GiB read once by all cores.
 void memory_read(benchmark::State& state) {
-  const Eigen::ArrayXf data = Eigen::ArrayXf::Ones(int64_t{1} << 28);
-  const int64_t part = data.size() / 64;
-  for (auto _ : state)
-    parallel_for(64, 1e9, [&](int64_t i) {
-      float sum = data.segment(i * part, part).sum();
-      benchmark::DoNotOptimize(sum);
-    });
-  set_rate(state, "B/s", static_cast<double>(data.size()) * sizeof(float));
+  const Probe probe = memory_read_probe(int64_t{1} << 30);
+  run_probe(state, probe, "B/s", probe.bytes);
 }
 BENCHMARK(memory_read)->UseRealTime();
 
@@ -63,24 +48,16 @@ BENCHMARK(memory_read)->UseRealTime();
 
 void gemm(benchmark::State& state) {
   const int64_t n = state.range(0);
-  const Matrix<float> x = Matrix<float>::Random(n, n), w = Matrix<float>::Random(n, n);
-  for (auto _ : state) benchmark::DoNotOptimize(project(x, w));
-  set_rate(state, "FLOP/s", 2.0 * static_cast<double>(n * n * n));
+  const Probe probe = gemm_probe(DType::f32, n, n, n);
+  run_probe(state, probe, "FLOP/s", probe.flops);
 }
 BENCHMARK(gemm)->Arg(256)->Arg(512)->Arg(1024)->Arg(2048)->UseRealTime();
 
 // Four query heads on one kv head: {head_dim, tokens, tokens in the cache before them}.
 void softmax_attention(benchmark::State& state) {
-  const int64_t d = state.range(0), T = state.range(1), depth = state.range(2), heads = 4;
-  const Matrix<float> q = Matrix<float>::Random(T, heads * d);
-  const std::vector<float> k(static_cast<size_t>((depth + T) * d), 0.1f), v = k;
-  const RowVector<float> sinks;
-  for (auto _ : state)
-    benchmark::DoNotOptimize(
-        ringbench::softmax_attention(SoftmaxAttention<float>{q, k.data(), v.data(), depth, heads, 1, d, 0, sinks}));
-  set_rate(state, "FLOP/s",
-           4.0 * static_cast<double>(heads * d * T) * (static_cast<double>(depth) + static_cast<double>(T + 1) / 2));
-  set_rate(state, "B/s", 2.0 * sizeof(float) * static_cast<double>((depth + T) * d));
+  const Probe probe = softmax_attention_probe(DType::f32, state.range(0), 1, state.range(1), state.range(2));
+  run_probe(state, probe, "FLOP/s", probe.flops);
+  set_rate(state, "B/s", probe.bytes);
 }
 BENCHMARK(softmax_attention)
     ->ArgsProduct({{64, 128}, {512}, {0, 16 * 1024}})
@@ -89,22 +66,8 @@ BENCHMARK(softmax_attention)
 
 // Four heads: {head_dim, tokens}; one token is the recurrence.
 void lightning_attention(benchmark::State& state) {
-  const int64_t d = state.range(0), T = state.range(1), heads = 4;
-  const Matrix<float> q = Matrix<float>::Random(T, heads * d), k = q, v = q;
-  Matrix<float> o(T, heads * d);
-  std::vector<Matrix<float>> kv(static_cast<size_t>(heads), Matrix<float>::Zero(d, d));
-  for (auto _ : state)
-    parallel_for(heads, 6.0 * static_cast<double>(heads * T * d * d), [&](int64_t h) {
-      const auto head = [&](const Matrix<float>& m) {
-        return ConstRows2d<float>(m.data() + h * d, T, d, Eigen::OuterStride<>(heads * d));
-      };
-      Rows2d<float> out(o.data() + h * d, T, d, Eigen::OuterStride<>(heads * d));
-      if (T == 1)
-        lightning_attention_recurrent(head(q), head(k), head(v), -0.01, kv[static_cast<size_t>(h)], out);
-      else
-        lightning_attention_chunked(head(q), head(k), head(v), -0.01, kv[static_cast<size_t>(h)], out);
-    });
-  set_rate(state, "tokens/s", static_cast<double>(T));
+  run_probe(state, lightning_attention_probe(DType::f32, state.range(0), 4, state.range(1)), "tokens/s",
+            static_cast<double>(state.range(1)));
 }
 BENCHMARK(lightning_attention)->ArgsProduct({{64, 128}, {1, 512, 4096}})->UseRealTime();
 

@@ -1,6 +1,7 @@
 # Writes build_info.h: which build this is. Run by CMakeLists.txt at every build; configure_file leaves an unchanged
 # file alone, so that nothing is compiled anew.
-#   cmake -D header=FILE -D version=V -D build_type=T -D compiler=C -D flags=F -P build_info.cmake
+#   cmake -D header=FILE -D version=V -D build_type=T -D compiler=C -D flags=F
+#         [-D cuda_toolkit=V -D cuda_architectures=A] -P build_info.cmake
 cmake_minimum_required(VERSION 3.25)
 
 # safe.directory: builds as root of somebody else's clone would not be told the commit otherwise.

@@ -2,6 +2,7 @@
 // parts of them.
 #include "harness/environment.h"
 
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -12,11 +13,15 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
 #include <string_view>
 
 #include "build_info.h"
+#include "cuda/cuda_engine.h"
+#include "cuda/gpu.h"
+#include "reference/probe.h"
 #include "reference/sha256.h"
 #include "reference/threads.h"
 
@@ -106,6 +111,128 @@ constexpr std::string_view compiled_simd =
     "none";
 #endif
 
+// The vector extensions that make a difference here, in the words of /proc/cpuinfo.
+std::vector<std::string> compiled_isa() {
+  std::vector<std::string> names;
+#if defined(__SSE4_2__)
+  names.emplace_back("sse4_2");
+#endif
+#if defined(__AVX__)
+  names.emplace_back("avx");
+#endif
+#if defined(__AVX2__)
+  names.emplace_back("avx2");
+#endif
+#if defined(__FMA__)
+  names.emplace_back("fma");
+#endif
+#if defined(__AVX512F__)
+  names.emplace_back("avx512f");
+#endif
+#if defined(__ARM_NEON)
+  names.emplace_back("asimd");
+#endif
+#if defined(__ARM_FEATURE_SVE)
+  names.emplace_back("sve");
+#endif
+  return names;
+}
+
+std::vector<std::string> cpu_flags() {
+  std::string line = value_of("/proc/cpuinfo", "flags");
+  if (line.empty()) line = value_of("/proc/cpuinfo", "Features");  // ARM
+  std::istringstream words(line);
+  std::vector<std::string> flags;
+  for (std::string word; words >> word;) flags.push_back(word);
+  return flags;
+}
+
+bool contains(const std::vector<std::string>& words, std::string_view word) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+int allowed_cpus() {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  return sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : 0;
+}
+
+// The least that this process's cgroups grant: "QUOTA PERIOD" in microseconds, in version 1 in two files.
+std::optional<double> cpu_quota() {
+  std::optional<double> least;
+  const auto consider = [&](std::optional<double> quota, std::optional<double> period) {
+    if (quota && period && *quota > 0 && *period > 0) least = std::min(least.value_or(1e9), *quota / *period);
+  };
+  for (const fs::path& folder : cgroup_folders("/sys/fs/cgroup", "")) {
+    double quota = 0, period = 0;
+    if (std::ifstream(folder / "cpu.max") >> quota >> period) consider(quota, period);
+  }
+  for (const fs::path& folder : cgroup_folders("/sys/fs/cgroup/cpu", "cpu"))
+    consider(number_in(folder / "cpu.cfs_quota_us"), number_in(folder / "cpu.cfs_period_us"));
+  return least;
+}
+
+std::string container_hint() {
+  if (std::getenv("KUBERNETES_SERVICE_HOST") != nullptr) return "kubernetes";
+  if (std::getenv("APPTAINER_NAME") != nullptr || std::getenv("SINGULARITY_NAME") != nullptr) return "apptainer";
+  if (fs::exists("/.dockerenv")) return "docker";
+  if (fs::exists("/run/.containerenv")) return "podman";
+  return "";
+}
+
+std::string on_off(const std::string& text, const char* on, const char* off) {
+  return text == on ? "on" : text == off ? "off" : "";
+}
+
+std::string turbo_setting() {
+  const fs::path cpu = "/sys/devices/system/cpu";
+  const std::string intel = on_off(first_line(cpu / "intel_pstate/no_turbo"), "0", "1");
+  return intel.empty() ? on_off(first_line(cpu / "cpufreq/boost"), "1", "0") : intel;
+}
+
+// "always [madvise] never": the word in brackets.
+std::string chosen_word(const std::string& line) {
+  const size_t open = line.find('['), close = line.find(']');
+  return open == std::string::npos || close == std::string::npos ? "" : line.substr(open + 1, close - open - 1);
+}
+
+int numa_nodes() {
+  int nodes = 0;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator("/sys/devices/system/node", error)) {
+    const std::string name = entry.path().filename().string();
+    nodes += name.starts_with("node") && name.find_first_not_of("0123456789", 4) == std::string::npos;
+  }
+  return nodes;
+}
+
+// What CUDA alone knows, for the GPU that it would use, which comes first.
+void add_cuda_facts([[maybe_unused]] std::vector<GpuFacts>& gpus) {
+#if defined(RINGBENCH_HAVE_CUDA)
+  const Device device = gpu::current_device();
+  auto found = std::find_if(gpus.begin(), gpus.end(), [&](const GpuFacts& facts) { return facts.uuid == device.uuid; });
+  if (found == gpus.end()) found = gpus.insert(gpus.begin(), GpuFacts{});  // no NVML, or a slice of a GPU
+  found->name = device.name;
+  found->uuid = device.uuid;
+  found->compute_capability = device.compute_capability;
+  found->memory_bytes = device.memory_bytes;
+  found->free_bytes = device.free_bytes;
+  found->sm_count = device.sm_count;
+  found->l2_bytes = device.l2_bytes;
+  std::rotate(gpus.begin(), found, found + 1);
+#endif
+}
+
+void capture_gpus(Environment& e, GpuDetail detail) {
+  const Nvml nvml;
+  e.gpu_driver = nvml.driver();
+  e.cuda_driver = nvml.cuda_version();
+  for (const NvmlDevice device : nvml.devices()) e.gpus.push_back(nvml.facts(device));
+  if (detail == GpuDetail::cuda) add_cuda_facts(e.gpus);
+  for (GpuFacts& gpu : e.gpus)
+    if (!gpu.uuid.empty()) gpu.uuid = sha256_hex(gpu.uuid).substr(0, 16);
+}
+
 std::string cpu_model() {
   const std::string name = value_of("/proc/cpuinfo", "model name");
   if (!name.empty()) return name;
@@ -161,7 +288,7 @@ std::string host_hash() {
   return sha256_hex(name).substr(0, 16);
 }
 
-Environment capture_environment() {
+Environment capture_environment(GpuDetail gpus) {
   Environment e;
   e.version = build_info::version;
   e.commit = build_info::commit;
@@ -169,21 +296,110 @@ Environment capture_environment() {
   e.compiler = build_info::compiler;
   e.flags = build_info::flags;
   e.simd = compiled_simd;
+  e.isa_compiled = compiled_isa();
+  e.eigen = eigen_description();
+  e.openmp = has_openmp();
+  e.cuda_toolkit = build_info::cuda_toolkit;
+  e.cuda_architectures = build_info::cuda_architectures;
   e.host_hash = host_hash();
   e.os = value_of("/etc/os-release", "PRETTY_NAME");
   utsname system{};
   uname(&system);
   e.kernel = std::string(system.sysname) + " " + system.release + " " + system.machine;
+  e.container = container_hint();
   e.cpu = cpu_model();
+  const std::vector<std::string> flags = cpu_flags();
+  e.virtual_machine = contains(flags, "hypervisor");
+  for (const char* each : {"sse4_2", "avx", "avx2", "fma", "avx512f", "asimd", "sve"})
+    if (contains(flags, each)) e.isa.emplace_back(each);
   e.physical_cores = physical_cores();
   e.logical_cores = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
   e.governor = first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
+  e.allowed_cpus = allowed_cpus();
+  e.cpu_quota = cpu_quota();
+  e.turbo = turbo_setting();
+  e.smt = on_off(first_line("/sys/devices/system/cpu/smt/active"), "1", "0");
+  e.clock_source = first_line("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+  e.huge_pages = chosen_word(first_line("/sys/kernel/mm/transparent_hugepage/enabled"));
+  e.numa_nodes = numa_nodes();
   e.memory_bytes = meminfo_bytes("MemTotal");
   e.available_memory_bytes = available_memory_bytes();
   double loads[1] = {0};
   if (getloadavg(loads, 1) == 1) e.load_average = loads[0];
   e.variables = relevant_variables();
+  if (gpus != GpuDetail::none) capture_gpus(e, gpus);
   return e;
+}
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json known(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
+template <class T> Json known(const std::optional<T>& value) { return value ? Json(*value) : Json(nullptr); }
+
+Json gpu_json(const GpuFacts& gpu) {
+  return {{"name", known(gpu.name)},
+          {"uuid_hash", known(gpu.uuid)},
+          {"compute_capability", known(gpu.compute_capability)},
+          {"sm_count", known(gpu.sm_count)},
+          {"memory_bytes", known(gpu.memory_bytes)},
+          {"l2_bytes", known(gpu.l2_bytes)},
+          {"ecc", known(gpu.ecc)},
+          {"mig", known(gpu.mig)},
+          {"persistence", known(gpu.persistence)},
+          {"power_limit_w", known(gpu.power_limit_w)},
+          {"power_default_w", known(gpu.power_default_w)},
+          {"sm_max_mhz", known(gpu.sm_max_mhz)},
+          {"mem_max_mhz", known(gpu.mem_max_mhz)},
+          {"pcie_generation", known(gpu.pcie_generation)},
+          {"pcie_max_generation", known(gpu.pcie_max_generation)},
+          {"pcie_width", known(gpu.pcie_width)},
+          {"pcie_max_width", known(gpu.pcie_max_width)}};
+}
+
+}  // namespace
+
+std::string environment_json(const Environment& e) {
+  Json gpus = Json::array();
+  for (const GpuFacts& gpu : e.gpus) gpus.push_back(gpu_json(gpu));
+  const Json json = {{"version", e.version},
+                     {"commit", e.commit},
+                     {"dirty", e.commit.ends_with('+')},
+                     {"build_type", e.build_type},
+                     {"compiler", e.compiler},
+                     {"flags", e.flags},
+                     {"simd", e.simd},
+                     {"isa_compiled", e.isa_compiled},
+                     {"eigen", e.eigen},
+                     {"openmp", e.openmp},
+                     {"cuda_toolkit", known(e.cuda_toolkit)},
+                     {"cuda_architectures", known(e.cuda_architectures)},
+                     {"host_hash", e.host_hash},
+                     {"os", e.os},
+                     {"kernel", e.kernel},
+                     {"container", known(e.container)},
+                     {"virtual_machine", e.virtual_machine},
+                     {"cpu", e.cpu},
+                     {"isa", e.isa},
+                     {"physical_cores", e.physical_cores},
+                     {"logical_cores", e.logical_cores},
+                     {"allowed_cpus", e.allowed_cpus},
+                     {"cpu_quota", known(e.cpu_quota)},
+                     {"governor", known(e.governor)},
+                     {"turbo", known(e.turbo)},
+                     {"smt", known(e.smt)},
+                     {"clock_source", known(e.clock_source)},
+                     {"huge_pages", known(e.huge_pages)},
+                     {"numa_nodes", e.numa_nodes},
+                     {"memory_bytes", e.memory_bytes},
+                     {"available_memory_bytes", e.available_memory_bytes},
+                     {"load_average", e.load_average},
+                     {"variables", e.variables},
+                     {"gpu_driver", known(e.gpu_driver)},
+                     {"cuda_driver", known(e.cuda_driver)},
+                     {"gpus", gpus}};
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 }  // namespace ringbench

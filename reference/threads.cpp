@@ -42,4 +42,12 @@ void set_threads([[maybe_unused]] int threads) {
 #endif
 }
 
+bool has_openmp() {
+#ifdef _OPENMP
+  return true;
+#else
+  return false;
+#endif
+}
+
 }  // namespace ringbench

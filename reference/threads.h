@@ -9,4 +9,6 @@ int physical_cores();
 // For the calling thread's parallel loops from now on; 0: physical_cores().
 void set_threads(int threads);
 
+bool has_openmp();  // in this build; without it there is one thread
+
 }  // namespace ringbench
