@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
 #include <numeric>
 #include <sstream>
 
+#include "harness/gnuplot.h"
 #include "harness/measure.h"
 #include "harness/parity_walk.h"
 #include "harness/words.h"
@@ -217,16 +217,14 @@ std::vector<std::string> write_ablation(const std::vector<Ablation>& rows, const
          << "set terminal png size 1000,600\nset output '" << name << ".png'\nreplot\n";
   write_file(folder / (name + ".gp"), script.str());
   std::vector<std::string> lines = {"saved: " + (folder / (name + ".csv")).string() + ", .gp"};
-  // The script's own folder and name hold what the user typed: quoted for the shell.
-  std::string place = "'";
-  for (const char c : folder.string()) place += c == '\'' ? "'\\''" : std::string(1, c);
-  place += "'";
-  if (std::system("command -v gnuplot >/dev/null 2>&1") != 0)
-    lines.push_back("no figure: gnuplot is not installed; 'gnuplot " + name + ".gp' draws it");
-  else if (std::system(("cd " + place + " && gnuplot '" + name + ".gp' >/dev/null 2>&1").c_str()) != 0)
-    lines.push_back("no figure: gnuplot failed; try 'gnuplot " + name + ".gp' in " + folder.string());
-  else
-    lines.back() += ", .svg, .png";
+  try {
+    if (run_gnuplot(folder, name + ".gp"))
+      lines.back() += ", .svg, .png";
+    else
+      lines.push_back("no figure: gnuplot is not installed; 'gnuplot " + name + ".gp' draws it");
+  } catch (const Failure& failure) {
+    lines.push_back(std::string("no figure: ") + failure.what());
+  }
   return lines;
 }
 

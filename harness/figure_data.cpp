@@ -1,0 +1,676 @@
+// figure_data.cpp: see figure_data.h.
+#include "harness/figure_data.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <set>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "harness/cost.h"
+#include "harness/measure.h"
+#include "harness/published.h"
+#include "harness/speedup.h"
+#include "harness/words.h"
+
+namespace ringbench {
+namespace {
+
+constexpr size_t max_points = 200;  // of a line: more than a picture can tell apart
+constexpr size_t max_lines = 16;    // of a panel: styles repeat beyond 8
+
+// One record where it stands in the figure.
+struct Placed {
+  const Result* row = nullptr;
+  double x = 0;
+  std::vector<Maybe<FigurePoint>> points;  // one for each panel
+};
+
+// --- Which rows ---
+
+bool matches(const FigureFile& figure, const Result& row) {
+  return std::all_of(figure.rows.begin(), figure.rows.end(), [&](const auto& condition) {
+    return std::find(condition.second.begin(), condition.second.end(), field_text(row, condition.first)) !=
+           condition.second.end();
+  });
+}
+
+// Rows that no engine measured: what the config alone says.
+std::vector<Result> analytic_rows(const FigureFile& figure) {
+  std::vector<Result> rows;
+  if (figure.analytic.empty()) return rows;
+  const LatentWidths latent = LatentWidths::load();
+  for (const AnalyticLine& line : figure.analytic) {
+    const ModelConfig config = resolve_model(line.model, "", "").config;
+    for (const int64_t ctx : figure.analytic_ctx) {
+      Result row;
+      row.model = config.name;
+      row.hybrid = line.label;
+      row.engine = "analytic";
+      row.phase = "decode";
+      row.ctx = ctx;
+      row.dtype = "bf16";
+      row.bytes = memory_access(config, latent, ctx, DType::bf16).*line.attention;
+      rows.push_back(row);
+    }
+  }
+  return rows;
+}
+
+// --- What a row says ---
+
+// Rows of one model as the baseline of other models' rows: the same workload on the same machine.
+class ModelBaseline {
+ public:
+  ModelBaseline(std::span<const Result> rows, const std::string& model) {
+    for (const Result& row : rows)
+      if (row.model == model && row.value) rows_[key(row)] = &row;
+  }
+  const Result* of(const Result& row) const {
+    const auto found = rows_.find(key(row));
+    return found == rows_.end() || found->second == &row ? nullptr : found->second;
+  }
+
+ private:
+  static std::string key(const Result& r) {
+    std::string key;
+    for (const std::string& text : {r.phase, r.engine, r.dtype, r.device, r.metric}) key += text + "\n";
+    const int64_t batch = r.memory_limit_bytes ? -*r.memory_limit_bytes : r.batch;
+    for (const int64_t number : {r.ctx, r.gen, batch, r.requests.value_or(-1)}) key += std::to_string(number) + "\n";
+    return key;
+  }
+  std::unordered_map<std::string, const Result*> rows_;
+};
+
+// Finds the row that another is compared with.
+class Baselines {
+ public:
+  Baselines(const FigureFile& figure, std::span<const Result> rows) {
+    for (const Axis& panel : figure.panels)
+      if (panel.over == "twin" && !twins_)
+        twins_.emplace(rows);
+      else if (!panel.over.empty() && panel.over != "twin" && !models_.contains(panel.over))
+        models_.emplace(panel.over, ModelBaseline(rows, panel.over));
+  }
+  const Result* of(const Result& row, const std::string& over) const {
+    return over == "twin" ? twins_->softmax_of(row) : models_.at(over).of(row);
+  }
+
+ private:
+  std::optional<Twins> twins_;
+  std::map<std::string, ModelBaseline> models_;
+};
+
+PointKind kind_of(const Result& row) {
+  if (row.engine == "analytic") return PointKind::computed;
+  return row.method == "estimated" ? PointKind::estimated : PointKind::measured;
+}
+
+bool is_finite(const Maybe<double>& number) { return number && std::isfinite(*number); }
+
+// Throughput over the baseline's. Times of one workload, except where each batch is as large as memory allows: then
+// the sequences count too.
+Maybe<FigurePoint> speed_up_point(const Result& row, const Result* baseline) {
+  if (baseline == nullptr || !is_finite(row.value) || !is_finite(baseline->value) || *row.value <= 0) return {};
+  const Ratio ratio = speed_up(row, *baseline);
+  const double sequences =
+      row.requests ? 1 : static_cast<double>(row.batch) / static_cast<double>(std::max<int64_t>(1, baseline->batch));
+  FigurePoint point;
+  point.y = ratio.value * sequences;
+  if (ratio.low && ratio.high) point.low = *ratio.low * sequences, point.high = *ratio.high * sequences;
+  point.kind = ratio.estimated ? PointKind::estimated : PointKind::measured;
+  if (row.n && baseline->n) point.n = std::min(*row.n, *baseline->n);
+  return point;
+}
+
+Maybe<FigurePoint> point_of(const Result& row, const Axis& axis, const Baselines& baselines) {
+  const FigureQuantity& quantity = axis.quantity;
+  if (quantity.kind == FigureQuantity::Kind::speed_up) return speed_up_point(row, baselines.of(row, axis.over));
+  const Maybe<double> y =
+      quantity.kind == FigureQuantity::Kind::derived ? quantity.derive(row) : field_number(row, quantity.name);
+  if (!is_finite(y) || (axis.log && *y <= 0)) return {};
+  FigurePoint point;
+  point.y = *y;
+  point.kind = kind_of(row);
+  point.n = row.n;
+  if (quantity.name == "cache_bytes" && !row.kv_bytes && !row.state_bytes) point.kind = PointKind::computed;
+  const bool has_interval = row.value > 0.0 && is_finite(row.ci95_low) && is_finite(row.ci95_high) &&
+                            *row.ci95_low > 0 && quantity.interval != FigureQuantity::Interval::none;
+  if (has_interval) {
+    const double low = *row.ci95_low / *row.value, high = *row.ci95_high / *row.value;
+    const bool time = quantity.interval == FigureQuantity::Interval::time;
+    point.low = time ? *y * low : *y / high;
+    point.high = time ? *y * high : *y / low;
+  }
+  return point;
+}
+
+// --- Which line a row belongs to ---
+
+// Fields that make rows different measurements, in the order in which a reader would name them.
+const Strings& telling_fields() {
+  static const Strings fields = {"model",       "hybrid",
+                                 "phase",       "metric",
+                                 "engine",      "device",
+                                 "dtype",       "layers",
+                                 "batch",       "gen",
+                                 "ctx",         "chunk",
+                                 "yarn_factor", "yarn_original",
+                                 "routing",     "weights",
+                                 "requests",    "memory_limit_bytes",
+                                 "threads",     "slope_layer_offset",
+                                 "depth_fill",  "seed",
+                                 "commit"};
+  return fields;
+}
+
+std::string series_key(const Result& row, const Strings& fields) {
+  std::string key;
+  for (const std::string& field : fields) key += field_text(row, field) + "\n";
+  return key;
+}
+
+bool varies(const std::vector<Placed>& placed, const std::string& field) {
+  const std::string first = field_text(*placed.front().row, field);
+  return std::any_of(placed.begin(), placed.end(), [&](const Placed& p) { return field_text(*p.row, field) != first; });
+}
+
+bool never_mixed(const std::vector<Placed>& placed, const std::string& field) {
+  if (field == "batch")
+    return std::none_of(placed.begin(), placed.end(), [](const Placed& p) { return p.row->memory_limit_bytes; });
+  return field == "engine" || field == "device" || field == "dtype";
+}
+
+// Whether two rows of one line stand at the same x with different numbers and differ in `field`.
+bool tells_apart(const std::vector<Placed>& placed, const Strings& fields, const std::string& field) {
+  std::map<std::pair<std::string, double>, const Placed*> first;
+  for (const Placed& p : placed) {
+    const auto [at, is_new] = first.try_emplace({series_key(*p.row, fields), p.x}, &p);
+    if (is_new || field_text(*p.row, field) == field_text(*at->second->row, field)) continue;
+    for (size_t i = 0; i < p.points.size(); ++i)
+      if (p.points[i] && at->second->points[i] && p.points[i]->y != at->second->points[i]->y) return true;
+  }
+  return false;
+}
+
+// The file's fields, those that never belong on one line, and those without which different measurements would fall on
+// one another (points of a roofline may). A batch that was chosen to fill the memory changes along a line.
+Strings series_fields(const FigureFile& figure, const std::vector<Placed>& placed) {
+  Strings fields = figure.series.empty() ? Strings{"model", "hybrid"} : figure.series;
+  const bool scattered = figure.panels.front().roofs;
+  Strings candidates = telling_fields();
+  std::set<std::string> tags;
+  for (const Placed& p : placed)
+    for (const auto& [name, value] : p.row->tags) tags.insert("tag_" + name);
+  candidates.insert(candidates.end() - 1, tags.begin(), tags.end());
+  for (const std::string& field : candidates)
+    if (field != figure.x.quantity.name && std::find(fields.begin(), fields.end(), field) == fields.end() &&
+        varies(placed, field) && (never_mixed(placed, field) || (!scattered && tells_apart(placed, fields, field))))
+      fields.push_back(field);
+  return fields;
+}
+
+// "batch 64", "4:1 hybrid": a value that needs no legend of its own.
+std::string in_words(const Result& row, const std::string& field) {
+  const std::string text = field_text(row, field);
+  if (text.empty()) return field == "yarn_factor" ? "no YaRN" : "";
+  if (field == "hybrid" && row.engine != "analytic")
+    return text.find(':') != std::string::npos ? text + " hybrid" : text;
+  if (field == "ctx") return token_label(row.ctx) + " context";
+  if (field == "gen") return token_label(row.gen) + " generated";
+  if (field == "chunk") return "chunk " + token_label(*row.chunk);
+  if (field == "layers") return text + " layers";
+  if (field == "threads") return text + (text == "1" ? " thread" : " threads");
+  if (field == "yarn_factor") return "YaRN x" + text;
+  if (field == "yarn_original") return "from " + token_label(*row.yarn_original);
+  if (field == "requests") return text + " requests";
+  if (field == "batch" || field == "seed") return field + " " + text;
+  if (field == "slope_layer_offset") return "slope offset " + text;
+  if (field == "depth_fill") return text + " depth";
+  if (field == "memory_limit_bytes") {
+    char gib[48];
+    std::snprintf(gib, sizeof gib, "in %.3g GiB", static_cast<double>(*row.memory_limit_bytes) / 0x1p30);
+    return gib;
+  }
+  return text;
+}
+
+// The fields in which the lines of the figure differ; one line alone is named by its layout.
+Strings label_fields(const Strings& fields, const std::vector<Placed>& placed) {
+  Strings labels;
+  for (const std::string& field : fields)
+    if (varies(placed, field)) labels.push_back(field);
+  return labels.empty() ? Strings{"hybrid"} : labels;
+}
+
+std::string label_of(const Result& row, const Strings& fields) {
+  Strings words;
+  for (const std::string& field : fields)
+    if (const std::string text = in_words(row, field); !text.empty()) words.push_back(text);
+  return join(words, ", ");
+}
+
+// --- Lines ---
+
+// Several records of one place: the median, within the widest of their intervals.
+FigurePoint merged(const std::vector<FigurePoint>& points) {
+  if (points.size() == 1) return points.front();
+  FigurePoint point = points.front();
+  Numbers y;
+  int64_t n = 0;
+  for (const FigurePoint& p : points) {
+    y.push_back(p.y);
+    n += p.n.value_or(0);
+    if (p.kind != PointKind::measured) point.kind = p.kind;
+    if (p.low && point.low) point.low = std::min(*point.low, *p.low);
+    if (p.high && point.high) point.high = std::max(*point.high, *p.high);
+  }
+  point.y = median(y);
+  if (n > 0) point.n = n;
+  return point;
+}
+
+// At most max_points of them, spread over the line, both ends included.
+std::vector<FigurePoint> thinned(const std::vector<FigurePoint>& points) {
+  if (points.size() <= max_points) return points;
+  std::vector<FigurePoint> kept;
+  for (size_t i = 0; i < max_points; ++i) kept.push_back(points[i * (points.size() - 1) / (max_points - 1)]);
+  return kept;
+}
+
+// What had to be left out, for the caption.
+struct LeftOut {
+  bool merged = false, thinned = false;
+  size_t lines = 0;
+};
+
+std::vector<FigureSeries> lines_of_panel(const std::vector<Placed>& placed, size_t panel, const Strings& labels,
+                                         const Strings& order, bool scattered, LeftOut& left_out) {
+  std::map<std::string, std::map<double, std::vector<FigurePoint>>> lines;
+  for (const Placed& p : placed) {
+    if (!p.points[panel]) continue;
+    FigurePoint point = *p.points[panel];
+    point.x = p.x;
+    lines[label_of(*p.row, labels)][p.x].push_back(point);
+  }
+  std::vector<FigureSeries> series;
+  for (size_t style = 0; style < order.size(); ++style) {
+    const auto found = lines.find(order[style]);
+    if (found == lines.end()) continue;
+    if (style >= max_lines) {
+      left_out.lines = order.size() - max_lines;
+      break;
+    }
+    FigureSeries line = {order[style], style, {}};
+    for (const auto& [x, points] : found->second) {
+      if (scattered) {
+        line.points.insert(line.points.end(), points.begin(), points.end());
+        continue;
+      }
+      const bool same =
+          std::all_of(points.begin(), points.end(), [&](const FigurePoint& p) { return p.y == points[0].y; });
+      left_out.merged |= !same;
+      line.points.push_back(merged(points));
+    }
+    left_out.thinned |= line.points.size() > max_points;
+    line.points = thinned(line.points);
+    series.push_back(line);
+  }
+  return series;
+}
+
+// min(peak, intensity x bandwidth) for each pair of peaks that the rows name.
+std::vector<FigureSeries> roofs_of(const std::vector<Placed>& placed) {
+  std::set<std::pair<double, double>> peaks;  // FLOP/s, bytes/s
+  double low = INFINITY, high = 0;
+  for (const Placed& p : placed) {
+    low = std::min(low, p.x), high = std::max(high, p.x);
+    if (p.row->peak_tflops && p.row->peak_gbps) peaks.insert({*p.row->peak_tflops * 1e12, *p.row->peak_gbps * 1e9});
+  }
+  std::vector<FigureSeries> roofs;
+  for (const auto& [flops, bytes] : peaks) {
+    char label[96];
+    std::snprintf(label, sizeof label, "peak %.3g TFLOP/s, %.4g GB/s", flops / 1e12, bytes / 1e9);
+    const double ridge = flops / bytes, from = std::min(low, ridge) / 2, to = std::max(high, ridge) * 2;
+    FigureSeries roof = {label, roofs.size(), {}};
+    for (const double x : {from, ridge, to}) {
+      FigurePoint point;
+      point.x = x, point.y = std::min(flops, x * bytes), point.kind = PointKind::roof;
+      roof.points.push_back(point);
+    }
+    roofs.push_back(roof);
+  }
+  return roofs;
+}
+
+// --- Marks ---
+
+// Where a line of ratios first reaches 1 from below, on straight lines between its points as drawn; nothing if it
+// begins above or never does.
+Maybe<double> crossover_of(const FigureSeries& line, bool log_x) {
+  for (size_t i = 1; i < line.points.size(); ++i) {
+    const FigurePoint &a = line.points[i - 1], &b = line.points[i];
+    if (a.y >= 1) return std::nullopt;
+    if (b.y < 1) continue;
+    const double share = -std::log(a.y) / (std::log(b.y) - std::log(a.y));
+    return log_x ? a.x * std::pow(b.x / a.x, share) : a.x + share * (b.x - a.x);
+  }
+  return std::nullopt;
+}
+
+void add_marks(const FigureFile& figure, const std::vector<Placed>& placed, FigureData& data, Strings& sentences) {
+  for (const Mark& mark : figure.marks) {
+    if (mark.x) {
+      data.marks.push_back({mark.label, {*mark.x}});
+    } else if (mark.field == "crossover") {
+      for (const FigurePanel& panel : data.panels) {
+        if (panel.axis.quantity.kind != FigureQuantity::Kind::speed_up) continue;
+        for (const FigureSeries& line : panel.series) {
+          const Maybe<double> x = crossover_of(line, data.x.log);
+          const bool always = !line.points.empty() && line.points.front().y >= 1;
+          const std::string at = x ? token_label(std::llround(*x)) : "";
+          if (x) data.marks.push_back({line.label + ": " + mark.label + " at " + at, {*x}});
+          sentences.push_back(line.label + (x        ? " overtakes at about " + at
+                                            : always ? " is ahead from the first point on"
+                                                     : " does not overtake here"));
+        }
+      }
+    } else {
+      std::set<double> places;
+      for (const Placed& p : placed)
+        if (const Maybe<double> x = field_number(*p.row, mark.field)) places.insert(*x);
+      Strings texts;
+      for (const double x : places) texts.push_back(token_label(std::llround(x)));
+      if (!places.empty()) data.marks.push_back({mark.label + " " + join(texts, ", "), {places.begin(), places.end()}});
+    }
+  }
+}
+
+// --- Published numbers ---
+
+// Where a published number stands in a panel of the given unit: the value, and whether arithmetic of ours is in it.
+struct Overlay {
+  double y = 0;
+  bool derived = false;
+};
+Maybe<Overlay> overlay_of(const PublishedNumber& number, const Axis& axis) {
+  const bool derived = number.kind == "derived";
+  const bool of_ratios = axis.quantity.unit == Unit::times;
+  if (of_ratios && (number.unit == "x" || number.unit == "ratio")) return Overlay{number.value, derived};
+  // A time that changes by -27 % is a speed-up of 1 / 0.73.
+  if (axis.quantity.kind == FigureQuantity::Kind::speed_up && number.unit == "%" && number.value > -100)
+    return Overlay{1 / (1 + number.value / 100), true};
+  if (axis.quantity.unit == Unit::tokens_per_s && number.unit == "tok/s") return Overlay{number.value, derived};
+  if (axis.quantity.unit == Unit::seconds && number.unit == "s") return Overlay{number.value, derived};
+  return std::nullopt;
+}
+
+Maybe<double> x_of(const PublishedNumber& number, const std::string& quantity) {
+  const PublishedConditions& c = number.conditions;
+  Maybe<int64_t> x;
+  if (quantity == "ctx") x = c.ctx ? c.ctx : c.ctx_from;
+  if (quantity == "gen") x = c.gen;
+  if (quantity == "depth" && (c.ctx || c.gen)) x = c.ctx.value_or(0) + c.gen.value_or(0);
+  return x ? Maybe<double>(static_cast<double>(*x)) : std::nullopt;
+}
+
+std::string conditions_text(const PublishedNumber& number) {
+  const PublishedConditions& c = number.conditions;
+  Strings words = {number.model + (number.baseline.empty() ? "" : " against " + number.baseline)};
+  if (c.ctx) words.push_back(token_label(*c.ctx) + " context");
+  if (c.ctx_from) words.push_back("beyond " + token_label(*c.ctx_from));
+  if (c.gen) words.push_back(token_label(*c.gen) + " generated");
+  if (c.batch) words.push_back("batch " + std::to_string(*c.batch));
+  words.push_back(c.device.empty() || c.device == "not stated" ? "device not stated" : c.device);
+  if (!c.framework.empty()) words.push_back(c.framework);
+  return join(words, ", ") + "; " + number.source;
+}
+
+// Ratios are drawn whatever the machine, numbers in units of their own only beside rows of the same device family.
+void add_published(const FigureFile& figure, const std::vector<Placed>& placed, FigureData& data, Strings& sentences) {
+  size_t style = 0;
+  for (const std::string& id : figure.published) {
+    const PublishedNumber* number = find_published(id);
+    if (number == nullptr) {
+      Strings ids;
+      for (const PublishedNumber& other : published_numbers()) ids.push_back(other.id);
+      const std::string near = nearest_word(id, ids);
+      throw UsageError("figures: " + figure.id + ": no published number \"" + id + "\"." +
+                           (near.empty() ? "" : " Did you mean " + near + "?"),
+                       "they are in configs/published");
+    }
+    const std::string& device = number->conditions.device;
+    const bool same_device = !device.empty() && std::any_of(placed.begin(), placed.end(), [&](const Placed& p) {
+      return p.row->device.find(device) != std::string::npos;
+    });
+    const Maybe<double> x = x_of(*number, figure.x.quantity.name);
+    for (FigurePanel& panel : data.panels) {
+      const Maybe<Overlay> overlay = overlay_of(*number, panel.axis);
+      if (!overlay) continue;
+      const std::string stated = stated_text(*number), conditions = conditions_text(*number);
+      const bool comparable = panel.axis.quantity.unit == Unit::times || same_device;
+      if (!x || !comparable) {
+        sentences.push_back(
+            (comparable ? "Not drawn, its place along x is not stated: " : "Not drawn, different hardware: ") + stated +
+            " (" + conditions + ")");
+        break;
+      }
+      FigurePoint point;
+      point.x = *x, point.y = overlay->y;
+      point.kind = overlay->derived ? PointKind::derived : PointKind::stated;
+      char ratio[32] = "";
+      if (number->unit == "%") std::snprintf(ratio, sizeof ratio, " %.2fx from", overlay->y);
+      const std::string label = std::string(name_of(point.kind)) + ratio + " " + stated + ", " + number->model;
+      panel.published.push_back({label, style++, {point}});
+      sentences.push_back((overlay->derived ? "Derived" + std::string(ratio) + ": " : "Stated: ") + stated + " (" +
+                          conditions + (same_device ? "" : "; different hardware") + ")");
+      break;
+    }
+  }
+}
+
+// --- Caption ---
+
+// The values that the rows have in a field, in order of appearance: "a", "a and b", "5 kinds".
+std::string values_text(const std::vector<Placed>& placed, const std::string& field) {
+  Strings values;
+  for (const Placed& p : placed) {
+    const std::string text = in_words(*p.row, field);
+    if (!text.empty() && std::find(values.begin(), values.end(), text) == values.end()) values.push_back(text);
+    if (values.size() > 4) return "several";
+  }
+  return join(values, values.size() == 2 ? " and " : ", ");
+}
+
+std::string filled(const std::string& text, const std::vector<Placed>& placed) {
+  std::string result;
+  size_t at = 0;
+  for (size_t open; (open = text.find('{', at)) != std::string::npos;) {
+    const size_t close = text.find('}', open);
+    if (close == std::string::npos) break;
+    const std::string field = text.substr(open + 1, close - open - 1);
+    result += text.substr(at, open - at);
+    result += known_field(field) ? values_text(placed, field) : text.substr(open, close - open + 1);
+    at = close + 1;
+  }
+  return result + text.substr(at);
+}
+
+std::string repetitions_text(const std::vector<Placed>& placed) {
+  int64_t least = INT64_MAX, most = 0;
+  for (const Placed& p : placed)
+    if (p.row->n) least = std::min(least, *p.row->n), most = std::max(most, *p.row->n);
+  if (most == 0) return "";
+  return "n = " + std::to_string(least) + (least == most ? "" : " to " + std::to_string(most));
+}
+
+bool has_kind(const FigureData& data, PointKind kind) {
+  for (const FigurePanel& panel : data.panels)
+    for (const FigureSeries& line : panel.series)
+      for (const FigurePoint& point : line.points)
+        if (point.kind == kind) return true;
+  return false;
+}
+
+bool has_interval(const FigureData& data) {
+  for (const FigurePanel& panel : data.panels)
+    for (const FigureSeries& line : panel.series)
+      for (const FigurePoint& point : line.points)
+        if (point.low) return true;
+  return false;
+}
+
+// "3 points without a number (2 oom, 1 timeout)".
+std::string failed_text(const std::map<std::string, int64_t>& failed) {
+  if (failed.empty()) return "";
+  int64_t count = 0;
+  Strings kinds;
+  for (const auto& [status, number] : failed) {
+    count += number;
+    kinds.push_back(std::to_string(number) + " " + status);
+  }
+  return std::to_string(count) + (count == 1 ? " point" : " points") + " without a number (" + join(kinds, ", ") + ")";
+}
+
+std::string sentence(std::string text) {
+  if (!text.empty() && text.back() != '.') text += '.';
+  return text;
+}
+
+void write_caption(const FigureFile& figure, const std::vector<Placed>& placed, const Strings& sentences,
+                   const LeftOut& left_out, const std::map<std::string, int64_t>& failed, FigureData& data) {
+  const bool analytic = !figure.analytic.empty();
+  Strings about = {values_text(placed, "model"), values_text(placed, "dtype")};
+  if (analytic) {
+    about.push_back("computed from the configs, nothing measured");
+  } else {
+    about.push_back(values_text(placed, "device"));
+    for (const char* field : {"engine", "batch"}) about.push_back(values_text(placed, field));
+  }
+  about.erase(std::remove(about.begin(), about.end(), ""), about.end());
+  data.subtitle =
+      join({about.begin(), about.begin() + static_cast<ptrdiff_t>(std::min<size_t>(3, about.size()))}, ", ");
+  if (!analytic) about.push_back("commit " + values_text(placed, "commit"));
+  if (const std::string n = repetitions_text(placed); !n.empty()) about.push_back(n);
+
+  Strings all = {sentence(filled(figure.caption, placed)), sentence(join(about, ", "))};
+  if (has_interval(data)) all.push_back("Bars: 95 % intervals.");
+  if (has_kind(data, PointKind::estimated)) all.push_back("Hollow points and dashed lines: estimated, not run whole.");
+  if (has_kind(data, PointKind::computed) && !analytic) all.push_back("Hollow points: computed from the config.");
+  for (const std::string& text : sentences) all.push_back(sentence(text));
+  all.push_back(sentence(failed_text(failed)));
+  if (left_out.merged) all.push_back("Where several records fall on one place: their median, widest interval.");
+  if (left_out.thinned) all.push_back("Lines are thinned to " + std::to_string(max_points) + " points.");
+  if (left_out.lines > 0) all.push_back(std::to_string(left_out.lines) + " more lines are left out.");
+  all.erase(std::remove(all.begin(), all.end(), ""), all.end());
+  data.caption = join(all, " ");
+}
+
+// --- x ---
+
+// Words along x: layouts by their share of linear layers, others as they come.
+Strings categories_of(const std::vector<const Result*>& rows, const std::string& field) {
+  std::vector<std::pair<double, std::string>> found;
+  for (const Result* row : rows) {
+    const std::string text = field_text(*row, field);
+    const double share =
+        static_cast<double>(row->linear_layers) / static_cast<double>(std::max<int64_t>(1, row->layers));
+    if (std::none_of(found.begin(), found.end(), [&](const auto& known) { return known.second == text; }))
+      found.emplace_back(share, text);
+  }
+  if (field == "hybrid")
+    std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  Strings words;
+  for (const auto& [share, text] : found) words.push_back(text);
+  return words;
+}
+
+Maybe<double> x_of(const Result& row, const Axis& x, const Strings& categories) {
+  const FigureQuantity& quantity = x.quantity;
+  if (quantity.kind == FigureQuantity::Kind::text) {
+    const auto found = std::find(categories.begin(), categories.end(), field_text(row, quantity.name));
+    return static_cast<double>(found - categories.begin());
+  }
+  const Maybe<double> value =
+      quantity.kind == FigureQuantity::Kind::derived ? quantity.derive(row) : field_number(row, quantity.name);
+  return is_finite(value) && (!x.log || *value > 0) ? value : std::nullopt;
+}
+
+}  // namespace
+
+std::string_view name_of(PointKind kind) {
+  switch (kind) {
+    case PointKind::measured: return "measured";
+    case PointKind::estimated: return "estimated";
+    case PointKind::computed: return "computed";
+    case PointKind::stated: return "stated";
+    case PointKind::derived: return "derived";
+    case PointKind::roof: return "roof";
+  }
+  return "";
+}
+
+bool FigureData::empty() const {
+  return std::all_of(panels.begin(), panels.end(), [](const FigurePanel& panel) { return panel.series.empty(); });
+}
+
+FigureData collect_figure(const FigureFile& figure, std::span<const Result> rows, const std::string& mode) {
+  FigureData data;
+  data.title = figure.title;
+  data.x = figure.x;
+  const auto is_ratio = [](const Axis& panel) { return panel.quantity.kind == FigureQuantity::Kind::speed_up; };
+  const bool only_ratios = std::all_of(figure.panels.begin(), figure.panels.end(), is_ratio);
+  for (const Axis& panel : figure.panels)
+    if (mode == "ratio" || only_ratios || !is_ratio(panel)) data.panels.push_back({panel, {}, {}, {}});
+
+  const std::vector<Result> computed = analytic_rows(figure);
+  if (!figure.analytic.empty()) rows = computed;
+  std::vector<const Result*> matching;
+  std::map<std::string, int64_t> failed;  // by status
+  for (const Result& row : rows) {
+    if (!matches(figure, row)) continue;
+    matching.push_back(&row);
+    if (!row.value && row.engine != "analytic") ++failed[row.status];
+  }
+  if (figure.x.quantity.kind == FigureQuantity::Kind::text)
+    data.categories = categories_of(matching, figure.x.quantity.name);
+
+  const Baselines baselines(figure, rows);
+  std::vector<Placed> placed;
+  for (const Result* row : matching) {
+    const Maybe<double> x = x_of(*row, figure.x, data.categories);
+    if (!x) continue;
+    Placed p = {row, *x, {}};
+    for (const FigurePanel& panel : data.panels) p.points.push_back(point_of(*row, panel.axis, baselines));
+    if (std::any_of(p.points.begin(), p.points.end(), [](const auto& point) { return point.has_value(); }))
+      placed.push_back(std::move(p));
+  }
+  if (placed.empty()) return data;
+
+  const Strings labels = label_fields(series_fields(figure, placed), placed);
+  Strings order;
+  std::unordered_set<std::string> seen;
+  for (const Placed& p : placed)
+    if (const std::string label = label_of(*p.row, labels); seen.insert(label).second) order.push_back(label);
+  LeftOut left_out;
+  for (size_t i = 0; i < data.panels.size(); ++i) {
+    data.panels[i].series = lines_of_panel(placed, i, labels, order, data.panels[i].axis.roofs, left_out);
+    if (data.panels[i].axis.roofs) data.panels[i].roofs = roofs_of(placed);
+  }
+  // A panel of ratios stays away where no row has its baseline, unless nothing else would be left.
+  Strings sentences;
+  std::erase_if(data.panels, [&](const FigurePanel& panel) {
+    if (panel.series.empty() && !panel.axis.over.empty())
+      sentences.push_back("No speed-ups: no row has its " +
+                          (panel.axis.over == "twin" ? "softmax twin" : "baseline, " + panel.axis.over));
+    return panel.series.empty();
+  });
+  add_marks(figure, placed, data, sentences);
+  add_published(figure, placed, data, sentences);
+  write_caption(figure, placed, sentences, left_out, failed, data);
+  return data;
+}
+
+}  // namespace ringbench
