@@ -7,55 +7,20 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
 #include "harness/engines.h"
 #include "harness/environment.h"
 #include "harness/plan.h"
+#include "harness/token_file.h"
 #include "reference/weights.h"
 
 namespace ringbench {
 namespace {
 
 namespace fs = std::filesystem;
-
-struct TokenIds {
-  std::vector<int32_t> input, decode;
-  int64_t size() const { return static_cast<int64_t>(input.size() + decode.size()); }
-};
-
-std::vector<int32_t> read_ids(const nlohmann::json& file, const std::string& key, const std::string& where,
-                              int64_t vocab_size) {
-  const auto ids = file.find(key);
-  if (ids == file.end()) return {};
-  if (!ids->is_array()) throw UsageError(where + ": \"" + key + "\" is not a list of token ids.");
-  std::vector<int32_t> result;
-  for (const auto& id : *ids) {
-    if (!id.is_number_integer() || id < 0 || id >= vocab_size)
-      // Lists and objects by their kind alone: printing one that nests deep enough would exhaust the stack.
-      throw UsageError(where + ": " + key + "[" + std::to_string(result.size()) + "] is " +
-                       (id.is_structured() ? id.type_name() : id.dump().substr(0, 40)) +
-                       "; token ids of this model are whole numbers from 0 to " + std::to_string(vocab_size - 1) + ".");
-    result.push_back(id.get<int32_t>());
-  }
-  return result;
-}
-
-TokenIds read_tokens(const std::string& path, int64_t vocab_size) {
-  const std::string where = "--tokens: " + path;
-  std::ifstream in(path);
-  if (!in || fs::is_directory(path)) throw UsageError("--tokens: cannot read '" + path + "'.");
-  const auto file = nlohmann::json::parse(in, nullptr, false);
-  if (!file.is_object())
-    throw UsageError(where + ": not a JSON object. Write {\"input_ids\": [1, 2, 3], \"decode_ids\": [4]}.");
-  TokenIds ids = {read_ids(file, "input_ids", where, vocab_size), read_ids(file, "decode_ids", where, vocab_size)};
-  if (ids.input.empty()) throw UsageError(where + ": \"input_ids\" is missing or empty; at least one token is needed.");
-  return ids;
-}
 
 void check_writable(const std::string& path) {
   if (path.empty()) throw UsageError("--out: the path is empty. Name a .safetensors file.");
@@ -91,7 +56,7 @@ class RowsOut {
 void write_logits(const LogitsRequest& request) {
   Model model = resolve_model(request.model, request.config_file, request.weights);
   if (request.slope_layer_offset) model.config.slope_layer_offset = *request.slope_layer_offset;
-  const TokenIds ids = read_tokens(request.tokens, model.config.vocab_size);
+  const TokenIds ids = read_token_ids(request.tokens, model.config.vocab_size);
   check_writable(request.out);
   std::vector<std::string> warnings;
   apply_yarn(model.config, request.yarn, ids.size(), warnings);

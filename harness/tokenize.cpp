@@ -1,0 +1,123 @@
+// tokenize.cpp: see tokenize.h.
+#include "harness/tokenize.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "harness/failure.h"
+#include "reference/weights.h"
+
+#if defined(RINGBENCH_HAVE_TOKENIZER)
+#include "evals/tokenizer.h"
+#endif
+
+namespace ringbench {
+
+namespace fs = std::filesystem;
+
+#if defined(RINGBENCH_HAVE_TOKENIZER)
+
+namespace {
+
+using Json = nlohmann::json;
+
+Tokenizer load_tokenizer(const fs::path& folder) {
+  try {
+    return Tokenizer::load(folder);
+  } catch (const TokenizerError& e) {
+    throw UsageError(e.what());
+  }
+}
+
+// What replaces a line; `where` names it.
+Json convert(const Tokenizer& tokenizer, const Json& line, const TokenizeRequest& request, const std::string& where) {
+  if (!line.is_object()) throw UsageError(where + ": not a JSON object.");
+  const std::string key = request.decode ? "ids" : "text";
+  const auto value = line.find(key);
+  if (value == line.end()) throw UsageError(where + ": \"" + key + "\" is missing.");
+  if (!request.decode) {
+    if (!value->is_string()) throw UsageError(where + ": \"text\" is no string.");
+    return {{"ids", tokenizer.encode(value->get_ref<const std::string&>())}};
+  }
+  std::vector<int32_t> ids;
+  if (!value->is_array()) throw UsageError(where + ": \"ids\" is no list.");
+  for (const Json& id : *value) {
+    if (!id.is_number_integer() || id < 0 || id > INT32_MAX)
+      throw UsageError(where + ": ids[" + std::to_string(ids.size()) + "] is no token id.");
+    ids.push_back(id.get<int32_t>());
+  }
+  return {{"text", tokenizer.decode(ids, request.skip_special)}};
+}
+
+void convert_file(const Tokenizer& tokenizer, const TokenizeRequest& request, const std::string& unfinished) {
+  std::ifstream in(request.in, std::ios::binary);
+  if (!in || fs::is_directory(request.in)) throw UsageError("--in: cannot read '" + request.in + "'.");
+  std::ofstream out(unfinished, std::ios::binary);
+  if (!out) throw UsageError("--out: cannot write '" + request.out + "': " + std::strerror(errno) + ".");
+  std::string line;
+  for (int64_t number = 1; std::getline(in, line); ++number) {
+    const std::string where = "--in: " + request.in + ":" + std::to_string(number);
+    try {
+      out << convert(tokenizer, Json::parse(line, nullptr, false), request, where).dump() << '\n';
+    } catch (const TokenizerError& e) {
+      throw UsageError(where + ": " + e.what());
+    }
+  }
+  out.close();
+  if (!out) throw Failure(ExitCode::environment, "--out: writing '" + request.out + "' failed (disk full?).");
+}
+
+}  // namespace
+
+void run_tokenize(const TokenizeRequest& request) {
+  const fs::path folder = find_checkpoint(request.model);
+  if (folder.empty())
+    throw UsageError("--model: '" + request.model +
+                     "' is neither a folder nor a repository in the local Hugging Face cache.");
+  const Tokenizer tokenizer = load_tokenizer(folder);
+  const std::string unfinished = request.out + ".unfinished";
+  try {
+    convert_file(tokenizer, request, unfinished);
+    fs::rename(unfinished, request.out);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove(unfinished, ignored);
+    throw;
+  }
+}
+
+std::vector<std::vector<int32_t>> encode_texts(const fs::path& folder, const std::vector<std::string>& texts,
+                                               const std::string& where) {
+  const Tokenizer tokenizer = load_tokenizer(folder);
+  std::vector<std::vector<int32_t>> documents;
+  for (const std::string& text : texts) {
+    try {
+      documents.push_back(tokenizer.encode(text));
+    } catch (const TokenizerError& e) {
+      throw UsageError(where + ": " + e.what());
+    }
+  }
+  return documents;
+}
+
+#else
+
+namespace {
+
+[[noreturn]] void refuse() {
+  throw Failure(ExitCode::environment, "this build has no tokenizer: PCRE2 and utf8proc were not there.",
+                "install libpcre2-dev and libutf8proc-dev and build again, or give token ids");
+}
+
+}  // namespace
+
+void run_tokenize(const TokenizeRequest&) { refuse(); }
+std::vector<std::vector<int32_t>> encode_texts(const fs::path&, const std::vector<std::string>&, const std::string&) {
+  refuse();
+}
+
+#endif
+
+}  // namespace ringbench
