@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "harness/loss_report.h"
+
 namespace ringbench {
 namespace {
 
@@ -92,8 +94,16 @@ FlagGroup workload_flags() {
   return {"Workload",
           {{"--ctx", "", "LIST", "8k", "Prompt tokens; for decode, tokens already in the cache. k = 1024.", {}, true},
            {"--gen", "", "LIST", "128", "Tokens to generate.", {}, true},
-           {"--batch", "", "LIST", "1", "Sequences at once.", {}, true},
+           {"--batch",
+            "",
+            "LIST",
+            "1",
+            "Sequences at once. auto (e2e, with --requests): as many as fit into memory.",
+            {},
+            true},
            {"--requests", "", "N", "= batch", "Sequences in all; more than --batch run in waves."},
+           {"--memory-limit", "", "SIZE", "90 % of what is free",
+            "What --batch auto may fill, weights included: 80GB, 75GiB. The same for all points."},
            {"--depth-fill",
             "",
             "MODE",
@@ -123,6 +133,18 @@ FlagGroup method_flags() {
         "Prefill by sampled chunks (flag E). auto: when the prediction exceeds the budget. groups: from two shallower "
         "models, by the number of layer groups; always does that where the whole model does not fit.",
         {"never", "auto", "always", "groups"}},
+       {"--telemetry", "", "HZ", "10",
+        "Samples of clocks, temperature, power and throttling a second while repetitions run (NVML; energy of CPUs by "
+        "RAPL), kept beside the records. 0: none."},
+       {"--no-energy", "", "", "", "Leave power and energy out."},
+       {"--isolate",
+        "",
+        "MODE",
+        "warn",
+        "Other processes on the GPU: off, warn, or require that there are none (exit 3).",
+        {"off", "warn", "require"}},
+       {"--interleave", "", "", "",
+        "Repetitions of points that are compared (the same but for their layers) take turns: ratios are from pairs."},
        {"--keep-going", "", "", "", "A point that fails becomes a row, and the rest goes on (default)."},
        {"--fail-fast", "", "", "", "Stop at the first point that fails."},
        {"--dry-run", "", "", "",
@@ -135,18 +157,35 @@ FlagGroup output_flags() {
             "",
             "F",
             "table",
-            "On stdout: table, md, csv, json (one array) or jsonl.",
-            {"table", "md", "csv", "json", "jsonl"}},
+            "On stdout: table, md, csv, json (one array), jsonl or sql (for sqlite3).",
+            {"table", "md", "csv", "json", "jsonl", "sql"}},
            {"--json", "", "", "", "The same as --format json."},
            {"--output",
             "-o",
             "FILE",
             "",
-            "Also write FILE; .txt .md .csv .json .jsonl say the format. -: stdout.",
+            "Also write FILE; .txt .md .csv .json .jsonl .sql say the format. -: stdout.",
             {},
             true},
            {"--results", "", "DIR", "results/runs", "Where the run's records go, in a folder of their own."},
            {"--no-save", "", "", "", "Keep no records."},
+           {"--resume",
+            "",
+            "RUN",
+            "",
+            "Go on with a run that was broken off: what it holds is not measured again. Without RUN: the latest.",
+            {},
+            false,
+            true},
+           {"--retry",
+            "",
+            "KIND",
+            "none",
+            "With --resume: measure points without a number again: those that failed, oom, timeout, or all.",
+            {"none", "failed", "oom", "timeout", "all"}},
+           {"--mix-builds", "", "", "", "With --resume: go on though the run is another build's."},
+           {"--shard", "", "I/N", "1/1",
+            "Measure the I-th of N parts (what is compared stays together); 'runs merge' joins them."},
            {"--tag", "", "K=V", "", "A field tag_K of every record.", {}, true},
            {"--color",
             "",
@@ -181,6 +220,399 @@ FlagGroup with_defaults(FlagGroup group, const std::vector<std::vector<std::stri
     for (const auto& change : name_value_default)
       if (flag.name == change[0]) flag.value = change[1], flag.standard = change[2], flag.repeats = false;
   return group;
+}
+
+// --- sweep ---
+
+CommandLine sweep_command() {
+  std::vector<FlagGroup> groups = measuring_flags();
+  groups.insert(groups.begin(),
+                {"Sweep",
+                 {{"--plan", "", "FILE", "", "A plan of your own, in place of a name."},
+                  {"--print-plan", "", "", "", "Print the plan, to be changed and given as --plan; run nothing."},
+                  {"--list", "", "", "", "List the named plans and what they ask."},
+                  {"--find-crossover", "", "", "",
+                   "In place of the plan's contexts: the shortest one at which each layer ratio is faster than its "
+                   "softmax twin, by bisection with intervals, between the plan's first and last."}}});
+  return {
+      "sweep",
+      "a named or written plan of many points, resumable",
+      "NAME|--plan FILE [flags]",
+      "Measures every point of a plan: configs/sweeps/NAME.json, or a file like it (comments are allowed). Its grids "
+      "use the flags of the measuring commands as keys; flags given here take the place of theirs. What runs where: a "
+      "grid with \"on\": \"cpu\" or \"gpu\" is for such engines alone. Every finished point is on the disk at once; "
+      "after Ctrl-C, a crash or kill -9 --resume goes on.",
+      std::move(groups),
+      {},
+      {{"ringbench sweep smoke", "every kind of point on a tiny model, in seconds"},
+       {"ringbench sweep long-input --dry-run", "what would be measured, with bytes and predicted seconds"},
+       {"ringbench sweep long-input --resume", "go on where the latest run of it ended"},
+       {"ringbench sweep ratios --find-crossover", "from which context on is each ratio faster than softmax?"},
+       {"ringbench sweep decode --model ring-mini-linear-2.0 --engine cuda", "a plan on another model"},
+       {"ringbench sweep ratios --shard 2/4", "the second of four jobs; see configs/sweeps/slurm.sh"}}};
+}
+
+// --- estimate ---
+
+CommandLine estimate_command() {
+  FlagGroup flags =
+      with_defaults(pick("What is estimated", {"--model", "--config", "--weights", "--hybrid", "--layers", "--ctx",
+                                               "--gen", "--batch", "--requests", "--dtype", "--chunk"}),
+                    {{"--layers", "N", "model's own"}, {"--dtype", "T", "bf16, else f32"}});
+  for (Flag& flag : flags.flags) {
+    if (flag.name == "--weights") flag.text = "Checkpoint folder whose config.json is the model.";
+    if (flag.name == "--hybrid")
+      flag.standard = "model,softmax",
+      flag.text =
+          "Ratios of linear to softmax layers: model, M:1, softmax (the twin that speed-ups refer to), linear, "
+          "or a pattern.";
+    if (flag.name == "--dtype")
+      flag.text = "Of arithmetic, weights and KV cache. Linear states are f32 (f64 with f64).",
+      flag.choices = {"bf16", "f32", "f64"};
+  }
+  flags.flags.push_back({"--phase",
+                         "",
+                         "LIST",
+                         "prefill,decode",
+                         "prefill, decode (the mean of --gen steps over --ctx tokens) or e2e.",
+                         {"prefill", "decode", "e2e"},
+                         true});
+  FlagGroup device = {
+      "On what",
+      {{"--device", "", "NAME|FILE", "this machine",
+        "a100-80, h20, h100, h200, or a device file of your own (configs/devices shows the form). This machine: as "
+        "measured by 'ringbench doctor --calibrate', or the datasheet that names its GPU; without either no times."},
+       {"--results", "", "DIR", "results/runs", "Where calibrations are kept."}}};
+  FlagGroup output = {"Output",
+                      {{"--format",
+                        "",
+                        "F",
+                        "table",
+                        "table, csv or json: flat rows, schema ringbench.estimate/1.",
+                        {"table", "csv", "json"}},
+                       {"--json", "", "", "", "The same as --format json."},
+                       help_flag}};
+  return {
+      "estimate",
+      "cost model: parameters, bytes, memory fit and roofline time, without running anything",
+      "[flags]",
+      "Counts operations and bytes operator by operator, and gives each the larger of its time to compute and its "
+      "time to move bytes, at the shares of the peaks that good kernels reach. Says how many sequences fit, and "
+      "what becomes of the speed-up where some have to wait. A prediction, never a measurement.",
+      {flags, device, output},
+      {},
+      {{"ringbench estimate --model ring-mini-linear-2.0 --ctx 8k..384k*2 --device h200", "on a GPU you do not have"},
+       {"ringbench estimate --model ring-lite-linear --phase decode --gen 32k --batch 64 --device a100-80",
+        "64 long outputs: at equal batch, and at equal memory"},
+       {"ringbench estimate --model qwen3-8b --hybrid model --ctx 128k --json", "without a twin, as JSON"}}};
+}
+
+// --- loss ---
+
+CommandLine loss_command() {
+  FlagGroup text = {
+      "Text",
+      {{"--text", "", "FILE", "",
+        "One document, by the tokenizer.json beside the weights; .jsonl: one in each line, {\"text\": \"...\"}."},
+       {"--tokens", "", "FILE", "",
+        "Token ids instead: {\"input_ids\": [...]}; .jsonl: {\"ids\": [...]} in each line, as tokenize writes them."},
+       {"--ctx",
+        "",
+        "LIST",
+        "8k, or the longest document",
+        "Tokens of a window. A longer document is cut into windows side by side, each read from an empty cache; what "
+        "is left makes a shorter one. k = 1024.",
+        {},
+        true},
+       {"--windows", "", "N", "all", "At most so many windows of each context, from the beginning."},
+       {"--compare", "", "KEY=V1,V2,...", "",
+        "The loss under several readings, with differences: slope-layer-offset=0,1,mlx or yarn=off,4,4:128k or "
+        "rope-angles=f64,f32. The last line says which is lowest and whether the text tells it from the next."}}};
+  FlagGroup flags = with_defaults(
+      pick("Model and engine", {"--weights", "--model", "--config", "--yarn", "--slope-layer-offset", "--rope-angles",
+                                "--engine", "--dtype", "--chunk", "--threads", "--seed"}),
+      {{"--engine", "NAME", "reference"}, {"--chunk", "N", "128"}, {"--model", "NAME", "the weights' own"}});
+  for (Flag& flag : flags.flags) {
+    if (flag.name == "--weights")
+      flag.text = "Checkpoint folder. Random weights are taken only if --model or --config asks for them.";
+    if (flag.name == "--model") flag.text = "A preset or a checkpoint folder, where --weights alone does not say it.";
+    if (flag.name == "--chunk")
+      flag.text = "Tokens that go through the layers together, and whose logits are held; 0: a whole window.";
+    if (flag.name == "--yarn") flag.text += " Several: as --compare yarn=...";
+    if (flag.name == "--engine") flag.text = "reference: plain Eigen on the CPU. cuda; emulated: its kernels on a CPU.";
+    if (flag.name == "--seed") flag.text = "Of random weights, where no checkpoint is named.";
+  }
+  std::string rows =
+      "\n\nRows of csv, json and jsonl: one for each context, reading and range of positions, and one for "
+      "all positions.\n";
+  for (const auto& [name, meaning] : loss_fields()) rows += name + ": " + meaning + ".\n";
+  return {"loss",
+          "loss and perplexity of a text by position, under one or several readings of a config",
+          "--weights DIR (--text FILE | --tokens FILE) [flags]",
+          "Next-token negative log likelihood in nats, and perplexity, by position in the window: 0-127, 128-255, "
+          "256-511, ... up to --ctx. Position t has seen t + 1 tokens. Standard errors are of means over windows or "
+          "over blocks of 128 tokens, because neighbouring tokens are correlated. --compare tells by real weights what "
+          "a config leaves open: which decay offset the model was trained with, whether YaRN helps at long contexts. "
+          "Differences are paired by token, so that small ones show. Ctrl-C shows what was done so far." +
+              rows,
+          {text, flags, pick("Output", {"--format", "--json", "--output", "--quiet", "--no-progress", "--help"})},
+          {},
+          {{"ringbench loss --weights DIR --text book.txt --ctx 8k,32k", "by position, at two contexts"},
+           {"ringbench loss --weights DIR --text book.txt --compare slope-layer-offset=0,1,mlx",
+            "which decay offset the weights were trained with"},
+           {"ringbench loss --weights DIR --text book.txt --ctx 256k --yarn off,4 -o loss.json",
+            "what YaRN does beyond the window"}}};
+}
+
+CommandLine tokenize_command() {
+  return {"tokenize",
+          "texts to token ids and back, by a checkpoint's tokenizer.json",
+          "--model DIR --in FILE --out FILE [flags]",
+          "One line of --out for each line of --in: {\"text\": \"...\"} becomes {\"ids\": [...]}, with --decode the "
+          "other way round. Byte-level BPE as Hugging Face fast tokenizers do it; other kinds are refused.",
+          {{"Flags",
+            {{"--model", "", "DIR", "",
+              "Folder with a tokenizer.json, or a repository in the local Hugging Face cache. Required."},
+             {"--in", "", "FILE", "", "JSON lines to read. Required."},
+             {"--out", "", "FILE", "", "JSON lines to write. Required."},
+             {"--decode", "", "", "", "Token ids to text. Bytes that are no UTF-8 become U+FFFD."},
+             {"--skip-special", "", "", "", "With --decode: leave out special tokens."},
+             help_flag}}},
+          {},
+          {{"ringbench tokenize --model DIR --in texts.jsonl --out ids.jsonl", "{\"text\"} to {\"ids\"}"},
+           {"ringbench tokenize --model DIR --in ids.jsonl --out texts.jsonl --decode", "and back"}}};
+}
+
+// --- compare ---
+
+CommandLine compare_command() {
+  FlagGroup flags = {
+      "Flags",
+      {{"--across",
+        "",
+        "LIST",
+        "",
+        "What the runs may differ in: engine, dtype, device, weights, method, chunk, threads, depth-fill. Without it "
+        "rows are compared only where all of these agree; commits may always differ.",
+        {"engine", "dtype", "device", "weights", "method", "chunk", "threads", "depth-fill"},
+        true},
+       {"--threshold", "", "PCT", "2", "Ratios nearer to 1 are the same."},
+       {"--by",
+        "",
+        "KEYS",
+        "",
+        "Sort rows and count verdicts by: phase, model, hybrid, ctx, gen, batch, metric, engine, dtype, verdict, "
+        "ratio.",
+        {"phase", "model", "hybrid", "ctx", "gen", "batch", "metric", "engine", "dtype", "verdict", "ratio"},
+        true},
+       {"--fail-on",
+        "",
+        "LIST",
+        "slower",
+        "Verdicts that exit code 5 reports: slower, ambiguous, unmatched; or none.",
+        {"slower", "ambiguous", "unmatched", "none"},
+        true}}};
+  FlagGroup output = pick("Output", {"--format", "--json", "--output", "--results", "--color", "--help"});
+  for (Flag& flag : output.flags) {
+    if (flag.name == "--format")
+      flag.text = "On stdout: table, md, csv or json (one object).", flag.choices = {"table", "md", "csv", "json"};
+    if (flag.name == "--output") flag.text = "Also write FILE; .txt .md .csv .json say the format.";
+    if (flag.name == "--results") flag.text = "Where runs named by their id are.";
+  }
+  return {
+      "compare",
+      "two runs, row by row, with verdicts",
+      "A B [flags]",
+      "How many times slower run B is than run A, point by point, with an interval and a verdict. A and B are run "
+      "ids, runs' folders or .jsonl files of records. Exit code 5 if a row is slower.",
+      {flags, output},
+      {},
+      {{"ringbench compare 20260101T120000Z-prefill-4f2a 20260102T090000Z-prefill-77c0", "two runs by id"},
+       {"ringbench compare base.jsonl new.jsonl --threshold 3 --by phase,ctx", "files; counted by phase and context"},
+       {"ringbench compare cpu.jsonl gpu.jsonl --across device,engine,dtype", "unlike on purpose"}}};
+}
+
+// --- figures ---
+
+CommandLine figures_command() {
+  return {
+      "figures",
+      "pictures of records, with their data and scripts",
+      "[NAME...|FILE.json...] [flags]",
+      "Draws figures with gnuplot: those named, files of your own, or all that the rows allow. The numbers (.csv) and "
+      "the script (.gp) stay beside each picture: 'gnuplot NAME.gp' in that folder draws it again. What a figure file "
+      "says stands below.",
+      {{"Flags",
+        {{"--all", "", "", "", "Every figure of configs/figures; the same as naming none."},
+         {"--run",
+          "",
+          "RUN",
+          "the latest",
+          "A run id, a run's folder or a .jsonl file of records; several are drawn together.",
+          {},
+          true},
+         {"--mode",
+          "",
+          "MODE",
+          "ratio",
+          "ratio: beside each time and rate the speed-up over our own softmax twin, on which published ratios are "
+          "overlaid. absolute: times and rates alone; published ones are overlaid where the device is of the same "
+          "family.",
+          {"ratio", "absolute"}},
+         {"--format",
+          "",
+          "LIST",
+          "svg,png",
+          "Of svg, png, pdf, tex (NAME-tex.tex, for \\input, with its NAME-tex.pdf).",
+          {"svg", "png", "pdf", "tex"},
+          true},
+         {"--width", "", "W", "7in", "Width of the picture: 3.3in is one column of most papers. in, cm or mm."},
+         {"--output", "-o", "DIR", "figures/ of the run", "Folder for the files; made if it is not there."},
+         {"--results", "", "DIR", "results/runs", "Where runs are kept."},
+         help_flag}}},
+      {},
+      {{"ringbench figures", "all that the latest run has rows for"},
+       {"ringbench figures ttft --format pdf,tex --width 3.3in -o paper", "for one column of a paper"},
+       {"ringbench figures my/figure.json --run results/runs/A,results/runs/B", "a figure of your own, two runs"}}};
+}
+
+// --- claims ---
+
+CommandLine claims_command() {
+  return {"claims",
+          "what the papers claim, against what was measured or predicted",
+          "[flags]",
+          "One row for each claim about the Ring-linear models: what was stated, what was found, on what basis "
+          "(measured, estimated, computed, predicted by the cost model), the 95 % interval, a verdict, and the rows "
+          "it rests on. Without a run, claims are computed and predicted only.",
+          {{"Flags",
+            {{"--run",
+              "",
+              "RUN",
+              "latest run, if there is one",
+              "Runs to look at: a run id, a run's folder, or a .jsonl file of records.",
+              {},
+              true},
+             {"--results", "", "DIR", "results/runs", "Where run ids are looked up."},
+             {"--rule", "", "", "", "Print the rule that verdicts follow, and nothing else."},
+             {"--fail-on",
+              "",
+              "WHAT",
+              "none",
+              "not-reproduced: exit 5 if a claim is NOT REPRODUCED.",
+              {"none", "not-reproduced"}},
+             {"--format",
+              "",
+              "F",
+              "table",
+              "On stdout: table, md, csv, json (one array) or jsonl.",
+              {"table", "md", "csv", "json", "jsonl"}},
+             {"--json", "", "", "", "The same as --format json."},
+             {"--output", "-o", "FILE", "", "Also write FILE; .txt .md .csv .json .jsonl say the format.", {}, true},
+             help_flag}}},
+          {},
+          {{"ringbench claims", "with the latest run, or predictions alone"},
+           {"ringbench claims --run results/runs/A --run more.jsonl -o claims.md", "several runs; also as Markdown"},
+           {"ringbench claims --rule", "what each verdict needs"}}};
+}
+
+// --- report ---
+
+CommandLine report_command() {
+  return {
+      "report",
+      "one page of environment, claims, figures and tables",
+      "[flags]",
+      "Writes one page of what a run found: speed-ups over the softmax twin, figures, the papers' claims with "
+      "verdicts, every row, what failed, the machine, and the command that repeats each row. The HTML page needs "
+      "nothing beside it and loads nothing, so it can be mailed or attached; Markdown keeps its pictures in figures/ "
+      "beside it. Figures need gnuplot; without it their numbers are still there.",
+      {{"Flags",
+        {{"--run",
+          "",
+          "RUN",
+          "the latest",
+          "A run id, a run's folder or a file of records; several: one page of all.",
+          {},
+          true},
+         {"--output", "-o", "FILE", "report.html in the run's folder", "FILE.html or FILE.md says the form."},
+         {"--results", "", "DIR", "results/runs", "Where run ids are looked for."},
+         {"--quiet", "-q", "", "", "Do not say where the page is."},
+         help_flag}}},
+      {},
+      {{"ringbench report", "of the latest run; the line it prints says where the page is"},
+       {"ringbench report --run 20260101T120000Z-throughput-4f2a -o report.md", "as Markdown"},
+       {"ringbench report --run before --run after -o both.html", "two runs on one page"}}};
+}
+
+// --- runs ---
+
+CommandLine runs_command() {
+  FlagGroup flags = {
+      "Flags",
+      {{"--to",
+        "",
+        "FORM",
+        "",
+        "What export writes: csv, sql (for sqlite3), llm-d (benchmark reports) or llama-bench (its -o json).",
+        {"csv", "sql", "llm-d", "llama-bench"}},
+       {"--mix-builds", "", "", "", "Merge runs of different builds; every row names its own."}}};
+  FlagGroup output = pick("Output", {"--format", "--json", "--output", "--results", "--color", "--help"});
+  for (Flag& flag : output.flags) {
+    if (flag.name == "--format") flag.text = "Of list and show: table, md, csv, json or jsonl; show also sql.";
+    if (flag.name == "--output") flag.text = "Also write FILE; of export: FILE instead of stdout.";
+    if (flag.name == "--results") flag.text = "The folder of runs.";
+  }
+  return {"runs",
+          "list, show, verify, merge, import and export runs",
+          "ACTION [RUN...] [flags]",
+          "list: the runs of --results. show: the records of a run, the latest if none is named. verify: whether its "
+          "rows, plan and certificates are as they were written; exit code 1 if not. merge: the parts of one plan "
+          "(--shard) as one run, and which points are missing. import FILE.csv: numbers measured elsewhere. export: a "
+          "run for another tool. RUN is an id, a run's folder or a .jsonl file.",
+          {flags, output},
+          {"list", "show", "verify", "merge", "import", "export"},
+          {{"ringbench runs list", "what there is"},
+           {"ringbench runs verify", "the latest run: was anything edited?"},
+           {"ringbench runs merge shard1 shard2 shard3", "three folders of a job array"},
+           {"ringbench runs import others.csv", "to compare with ours"},
+           {"ringbench runs export --to sql -o run.sql && sqlite3 all.db < run.sql", "into a database"}}};
+}
+
+// --- doctor ---
+
+CommandLine doctor_command() {
+  FlagGroup flags = pick("Flags", {"--engine", "--threads", "--results"});
+  for (Flag& flag : flags.flags) {
+    if (flag.name == "--engine")
+      flag = {"--engine",
+              "",
+              "NAME",
+              "cuda if there is a GPU, else reference",
+              "What is to be measured: reference or cuda.",
+              {"reference", "cuda"}};
+    if (flag.name == "--results") flag.text = "The folder to look at; a calibration is kept in DIR/devices.";
+    if (flag.name == "--threads") flag.text = "Threads of the CPU reference, for --calibrate.";
+  }
+  flags.flags.insert(
+      flags.flags.begin() + 1,
+      {"--calibrate", "", "", "",
+       "Measure what the engine's operators reach here: products, attention, memory. Under a minute; the "
+       "result takes the place of data sheets in predictions, MFU and MBU."});
+  flags.flags.push_back({"--format", "", "F", "table", "table or json.", {"table", "json"}});
+  flags.flags.push_back({"--json", "", "", "", "The same as --format json."});
+  flags.flags.push_back({"--quiet", "-q", "", "", "No progress lines on stderr."});
+  flags.flags.push_back(help_flag);
+  return {"doctor",
+          "what this machine has, what would disturb a measurement, and its peaks",
+          "[flags]",
+          "One line for each check, ok, warn or FAIL, with what to do. Exit 3 if one failed: measuring would not work. "
+          "A GPU is looked at through its management library; no CUDA context is made unless it is to be calibrated.",
+          {flags},
+          {},
+          {{"ringbench doctor", "before measuring"},
+           {"ringbench doctor --calibrate", "once on each machine, while it is quiet"},
+           {"ringbench doctor --engine cuda --json", "for scripts"}}};
 }
 
 std::vector<CommandLine> make_command_lines() {
@@ -222,6 +654,17 @@ std::vector<CommandLine> make_command_lines() {
                       {},
                       {{"ringbench e2e --ctx 1 --gen 512..4k*2 --batch 4", "long outputs, four sequences"},
                        {"ringbench e2e --ctx 4k --gen 256 --json", "one record on stdout"}}});
+
+  commands.push_back(sweep_command());
+  commands.push_back(estimate_command());
+  commands.push_back(loss_command());
+  commands.push_back(tokenize_command());
+  commands.push_back(compare_command());
+  commands.push_back(figures_command());
+  commands.push_back(claims_command());
+  commands.push_back(report_command());
+  commands.push_back(runs_command());
+  commands.push_back(doctor_command());
 
   FlagGroup info_flags = with_defaults(pick("Flags", {"--model", "--config", "--weights", "--hybrid", "--layers",
                                                       "--yarn", "--slope-layer-offset", "--ctx", "--batch", "--dtype"}),

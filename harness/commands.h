@@ -15,6 +15,7 @@ struct Flag {
   std::string text;                       // what it means
   std::vector<std::string> choices = {};  // the only values allowed, where they are few; also for completion
   bool repeats = false;                   // several values, by commas or by repetition
+  bool optional = false;                  // the value may be left out; then it is ""
 };
 
 struct FlagGroup {

@@ -7,13 +7,14 @@
 
 namespace ringbench {
 
-// If several apply: interrupted or terminated > internal > environment > parity > points_failed.
+// If several apply: interrupted or terminated > internal > environment > parity > regression > points_failed.
 enum class ExitCode {
   ok = 0,
   points_failed = 1,  // finished, but at least one point has no number
   usage = 2,          // flag, value, input file; nothing ran
   environment = 3,    // device, dtype, memory, disk
   parity = 4,
+  regression = 5,  // compare: a row is slower
   internal = 70,
   interrupted = 130,
   terminated = 143,

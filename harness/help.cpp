@@ -3,39 +3,19 @@
 
 #include <algorithm>
 #include <map>
-#include <sstream>
 
+#include "harness/claims.h"
+#include "harness/compare.h"
 #include "harness/environment.h"
 #include "harness/failure.h"
+#include "harness/figure_file.h"
+#include "harness/import.h"
 #include "harness/plan.h"
 #include "harness/result.h"
 #include "harness/words.h"
 
 namespace ringbench {
 namespace {
-
-constexpr size_t width = 100;
-
-// Words of `text` in lines of at most `width` columns, each after `indent` spaces. Line breaks in `text` stay.
-std::string wrap(const std::string& text, size_t indent) {
-  std::string lines;
-  std::istringstream paragraphs(text);
-  for (std::string paragraph; std::getline(paragraphs, paragraph);) {
-    std::istringstream words(paragraph);
-    std::string line(indent, ' ');
-    bool empty = true;
-    for (std::string word; words >> word; empty = false) {
-      if (!empty && line.size() + 1 + word.size() > width) {
-        lines += line + "\n";
-        line.assign(indent, ' ');
-        empty = true;
-      }
-      line += (empty ? "" : " ") + word;
-    }
-    lines += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
-  }
-  return lines;
-}
 
 // "  left      text, wrapped beside it".
 std::string beside(const std::string& left, const std::string& text, size_t column) {
@@ -162,16 +142,62 @@ std::string parity_topic() {
       0);
 }
 
+std::string figures_topic() {
+  static const std::vector<std::pair<std::string, std::string>> keys = {
+      {"title", "Stands over the picture."},
+      {"rows",
+       "Which records: {\"phase\": \"prefill\", \"batch\": [1, 64]}, any field of a record, tag_NAME too. Those "
+       "without a "
+       "number are counted in the caption."},
+      {"x, y",
+       "A quantity, or {\"quantity\": \"ctx\", \"label\": \"context\", \"scale\": \"log\"}; the other scale is linear. "
+       "y may be "
+       "a list: panels, one under the other. x may be a field of words, such as hybrid."},
+      {"series",
+       "Fields that tell the lines apart [model, hybrid]. Others join by themselves where different measurements would "
+       "fall on one another."},
+      {"published",
+       "Numbers of configs/published, by id, that are overlaid: marked as stated, or as derived from one."},
+      {"marks",
+       "Vertical lines: [{\"x\": \"trained_window\", \"label\": \"trained window\"}]. x is a number, a field, or "
+       "crossover: "
+       "where a speed-up first reaches 1."},
+      {"caption",
+       "A sentence; {field} is replaced by what the rows have there. Device, type, model, commit, repetitions and what "
+       "is "
+       "estimated are always added."},
+      {"needs", "The command that makes such rows."},
+      {"order", "Place among all figures."},
+      {"analytic",
+       "Lines from configs alone instead of rows: {\"ctx\": \"1k..512k*2\", \"lines\": [{\"model\": "
+       "\"ring-mini-linear-2.0\", "
+       "\"attention\": \"mla\", \"label\": \"MLA\"}]}; attention is mha, gqa, mla, hybrid or linear, and y is bytes."}};
+  std::string text =
+      "A figure file\n\n  {\"title\": \"Time to first token\", \"rows\": {\"metric\": \"ttft_s\"}, \"x\": \"ctx\",\n"
+      "   \"y\": [\"value\", {\"quantity\": \"speed_up\", \"label\": \"over the softmax twin\"}]}\n\n"
+      "Its keys (x and y are needed; an unknown one is an error):\n";
+  for (const auto& [key, meaning] : keys) text += beside("  " + key, meaning, 13);
+  text += "\nQuantities: the number fields of a record ('ringbench help schema'), and\n";
+  for (const FigureQuantity& quantity : derived_quantities())
+    text += beside("  " + quantity.name, quantity.meaning, 19);
+  return text + "\n" +
+         wrap(
+             "Filled points and solid lines are measured, hollow and dashed ones estimated or computed; bars are 95 % "
+             "intervals. configs/figures has examples.",
+             0);
+}
+
 std::string exit_codes_topic() {
   return "0    everything asked for was done; warnings are possible\n"
          "1    finished, but at least one point failed, ran out of memory or time (its row says which)\n"
          "2    usage: bad flag, value, config, weights or input file, or a results folder in use; nothing ran\n"
          "3    environment: no such device, unsupported dtype, too little memory, disk full\n"
          "4    parity: a check failed, or --parity require found no certificate\n"
+         "5    compare: a row is slower, or what else --fail-on names\n"
          "70   internal error: a bug, please report it\n"
          "130  interrupted (Ctrl-C); finished points are kept. A second Ctrl-C stops at once\n"
          "143  terminated; finished points are kept\n\n"
-         "If several apply: 130 or 143, then 70, 3, 4, 1. Errors are one line on stderr, and at most one\n"
+         "If several apply: 130 or 143, then 70, 3, 4, 5, 1. Errors are one line on stderr, and at most one\n"
          "more with advice.\n";
 }
 
@@ -370,6 +396,10 @@ std::string help_command(const CommandLine& command) {
   }
   if (!command.examples.empty()) text += "\nexamples:\n" + examples_text(command);
   if (command.name == "parity") text += "\n" + parity_topic();
+  if (command.name == "figures") text += "\n" + figures_topic();
+  if (command.name == "claims") text += "\nThe rule\n\n" + wrap(claims_rule(), 0);
+  if (command.name == "compare") text += "\n" + compare_rule();
+  if (command.name == "runs") text += "\n" + import_topic();
   return text;
 }
 

@@ -103,11 +103,12 @@ class ParityCommand {
       Progress progress(request_.progress && !request_.quiet, static_cast<int64_t>(parts.size()),
                         static_cast<double>(parts.size()), clock);
       for (const ParityScope& part : parts) {
-        progress.begin_point("parity " + subject_.config.name + " " + label(part), 1);
+        const std::string title = "parity " + subject_.config.name + " " + label(part);
+        progress.begin(title);
         scope = part;
         scope.progress = [&](const std::string& text) { progress.update(text); };
         const Findings found = check_parity(subject_, scope);
-        progress.end_point(found.first_failure() == nullptr ? "passed" : "FAILED");
+        progress.end_point(title, found.first_failure() == nullptr ? "passed" : "FAILED", 1);
         merge(findings, found, parts.size() > 1 ? " (" + label(part) + ")" : "");
         if (request_.fail_fast && findings.first_failure() != nullptr) break;
       }
@@ -322,7 +323,7 @@ class ParityCommand {
     std::vector<Ablation> rows;
     {
       Progress progress(request_.progress && !request_.quiet, 1, 1, clock);
-      progress.begin_point("ablation " + subject_.config.name, 1);
+      progress.begin("ablation " + subject_.config.name);
       rows = run_ablation(subject_, request, [&](const std::string& text) { progress.update(text); });
     }
     std::cout << ablation_text(rows, request_.format);
@@ -345,7 +346,7 @@ ExitCode self_test(const ParityRequest& request) {
   const double begin = clock.wall_s();
   {
     Progress progress(request.progress && !request.quiet, 1, 1, clock);
-    progress.begin_point("parity self-test", 1);
+    progress.begin("parity self-test");
     results = run_mutants([&](const std::string& text) { progress.update(text); });
   }
   std::cout << mutants_text(results, request.format);

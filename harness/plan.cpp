@@ -301,8 +301,8 @@ std::string point_id(const Plan& plan, const Point& point) {
   text.precision(17);
   text << "config=" << point.config.sha() << "\nhybrid=" << point.hybrid
        << "\nlayers=" << point.config.num_hidden_layers << "\nphase=" << point.phase << "\nctx=" << point.ctx
-       << "\ngen=" << point.gen << "\nbatch=" << point.batch << "\nrequests=" << point.requests
-       << "\nyarn=" << point.yarn_factor << ":" << point.yarn_original
+       << "\ngen=" << point.gen << "\nbatch=" << (point.batch > 0 ? std::to_string(point.batch) : "auto")
+       << "\nrequests=" << point.requests << "\nyarn=" << point.yarn_factor << ":" << point.yarn_original
        << "\nrouting=" << (plan.routing == Routing::uniform ? "uniform" : "measured") << "\nseed=" << plan.seed
        << "\ntask=\n";
   return sha256_hex(text.str()).substr(0, 16);
@@ -353,6 +353,8 @@ void resolve(const Plan& plan, const Model& model, const Indices& at, Point& poi
     apply_yarn(point.config, plan.yarn[at.at("yarn")], length, point.warnings);
     if (point.ctx == 0 && point.phase != "decode")
       throw UsageError("--ctx 0: " + point.phase + " needs a prompt of at least 1 token.");
+    if (point.batch == 0 && (!plan.requests || point.phase != "e2e"))
+      throw UsageError("--batch auto needs --requests N and the command e2e: as many of N as fit run at once.");
     if (point.requests < point.batch)
       throw UsageError("--requests " + std::to_string(point.requests) + " is less than --batch " +
                        std::to_string(point.batch) + ".");
@@ -370,18 +372,28 @@ void resolve(const Plan& plan, const Model& model, const Indices& at, Point& poi
 
 }  // namespace
 
-std::vector<Point> expand(const Plan& plan, Command command) {
+namespace {
+
+constexpr size_t kMaxPoints = 1000000;
+
+size_t product_of(const std::vector<Dimension>& dimensions) {
+  size_t total = 1;
+  for (const Dimension& d : dimensions)
+    if (__builtin_mul_overflow(total, d.size, &total)) return std::numeric_limits<size_t>::max();
+  return total;
+}
+
+// Appends the points of one grid that are not among `seen`; true if one met every condition.
+bool expand_grid(const Grid& grid, size_t number, std::set<std::string>& seen, std::vector<Point>& points) {
+  const auto& [command, plan] = grid;
   Model model = resolve_model(plan.model, plan.config_file, plan.weights);
   if (plan.slope_layer_offset) model.config.slope_layer_offset = *plan.slope_layer_offset;
   for (const std::string& hybrid : plan.hybrid) parse_hybrid(hybrid);  // misspelt words are not points that fail
   for (const std::string& yarn : plan.yarn) parse_yarn(yarn);
 
   const std::vector<Dimension> dimensions = dimensions_of(plan, command);
-  size_t total = 1;
-  for (const Dimension& d : dimensions) total *= d.size;
-
-  std::vector<Point> points;
-  std::set<std::string> seen;
+  const size_t total = product_of(dimensions);
+  bool met = false;
   for (size_t i = 0; i < total; ++i) {
     Indices at;
     size_t rest = i;
@@ -390,25 +402,60 @@ std::vector<Point> expand(const Plan& plan, Command command) {
       rest /= d->size;
     }
     Point point;
+    point.grid = number;
     point.phase = phases_of(command)[at.at("phase")];
     resolve(plan, model, at, point);
     if (!meets_conditions(plan, point)) continue;
+    met = true;
     point.id = point_id(plan, point);
     point.dtype = plan.dtype.value_or(default_dtype(point.engine));
     point.chunk = plan.chunk.value_or(default_chunk(point.engine));
-    if (!seen.insert(point.id + point.engine).second) continue;
+    if (!seen.insert(point_key(point)).second) continue;
     if (point.error.empty()) choose_weights(plan, model, point);
     points.push_back(std::move(point));
   }
-  if (points.empty()) throw UsageError("--where: no point of the grid meets every condition.");
+  return met;
+}
+
+}  // namespace
+
+std::string point_key(const Point& point) {
+  return point.id + " " + point.engine + " " + std::string(name_of(point.dtype)) + " " + std::to_string(point.chunk);
+}
+
+std::string comparison_key(const Point& point) {
+  std::ostringstream key;
+  key.imbue(std::locale::classic());
+  key << point.grid << " " << point.config.name << " " << point.config.num_hidden_layers << " " << point.phase << " "
+      << point.engine << " " << name_of(point.dtype) << " " << point.chunk << " " << point.ctx << " " << point.gen
+      << " " << point.batch << " " << point.requests << " " << point.yarn_factor << ":" << point.yarn_original;
+  return key.str();
+}
+
+std::vector<Point> expand(const std::vector<Grid>& grids) {
+  size_t total = 0;
+  for (const auto& [command, plan] : grids)
+    if (__builtin_add_overflow(total, product_of(dimensions_of(plan, command)), &total))
+      total = std::numeric_limits<size_t>::max();
+  if (total > kMaxPoints)
+    throw UsageError("the grid has " +
+                         (total < std::numeric_limits<int64_t>::max() ? grouped(static_cast<int64_t>(total))
+                                                                      : std::string("more than 2^63")) +
+                         " points; the most is " + grouped(kMaxPoints) + ".",
+                     "Use fewer values, --zip for axes that advance together, or several runs.");
+  std::vector<Point> points;
+  std::set<std::string> seen;
+  bool met = false;
+  for (size_t i = 0; i < grids.size(); ++i) met |= expand_grid(grids[i], i, seen, points);
+  if (!met) throw UsageError("--where: no point of the grid meets every condition.");
   if (std::none_of(points.begin(), points.end(), [](const Point& p) { return p.error.empty(); }))
     throw UsageError(points.front().error);
   return points;
 }
 
-// --- Repeating a point ---
+std::vector<Point> expand(const Plan& plan, Command command) { return expand({{command, plan}}); }
 
-namespace {
+// --- Repeating a point ---
 
 std::string shell_word(const std::string& text) {
   const bool plain = !text.empty() && text.find_first_not_of(
@@ -419,8 +466,6 @@ std::string shell_word(const std::string& text) {
   for (const char c : text) word += c == '\'' ? "'\\''" : std::string(1, c);
   return word + "'";
 }
-
-}  // namespace
 
 std::string repro_command(const Plan& plan, const Point& point) {
   std::string command = "ringbench " + point.phase;
@@ -442,7 +487,7 @@ std::string repro_command(const Plan& plan, const Point& point) {
   if (!plan.layers.empty()) add("--layers", std::to_string(point.config.num_hidden_layers));
   add("--ctx", std::to_string(point.ctx));
   if (point.phase != "prefill") add("--gen", std::to_string(point.gen));
-  add("--batch", std::to_string(point.batch));
+  add("--batch", std::to_string(point.batch));  // of auto: what it came to
   if (point.requests != point.batch) add("--requests", std::to_string(point.requests));
   if (plan.yarn != std::vector<std::string>{"auto"})
     add("--yarn",

@@ -24,7 +24,9 @@ std::string_view name_of(Command command);
 enum class DepthFill { automatic, real, synthetic };  // automatic: synthetic where the prefill is estimated, else real
 enum class EstimateMode { never, automatic, always, groups };
 enum class ParityMode { off, quick, full, require };
-enum class Format { table, md, csv, json, jsonl };
+enum class Isolation { off, warn, require };
+enum class Retry { none, failed, oom, timeout, all };  // which points without a number a resumed run tries again
+enum class Format { table, md, csv, json, jsonl, sql };
 enum class ColorWhen { automatic, always, never };
 
 struct Plan {
@@ -52,8 +54,9 @@ struct Plan {
   // The workload.
   std::vector<int64_t> ctx = {8192};
   std::vector<int64_t> gen = {128};
-  std::vector<int64_t> batch = {1};
-  std::optional<int64_t> requests;  // sequences in all; empty: = batch
+  std::vector<int64_t> batch = {1};     // 0: auto, as many of `requests` as fit into memory
+  std::optional<int64_t> requests;      // sequences in all; empty: = batch
+  std::optional<int64_t> memory_limit;  // bytes that batch auto may fill; empty: nine tenths of what is free
   DepthFill depth_fill = DepthFill::automatic;
   uint64_t seed = 0;
   std::vector<std::string> zip;    // groups of axes that advance together, such as "ctx,batch"
@@ -66,7 +69,11 @@ struct Plan {
   double time_budget_s = 600;            // for each point
   std::optional<double> total_budget_s;  // empty: unlimited
   EstimateMode estimate = EstimateMode::automatic;
-  bool full = false;  // run every token, no budgets (set_command_defaults has applied it)
+  bool full = false;                    // run every token, no budgets (set_command_defaults has applied it)
+  double telemetry_hz = 10;             // samples a second of clocks, power and energy; 0: none
+  bool energy = true;                   // where the hardware tells
+  Isolation isolate = Isolation::warn;  // other processes on the GPU
+  bool interleave = false;              // repetitions of points that are compared take turns
   bool keep_going = true;
   bool dry_run = false;
 
@@ -75,6 +82,10 @@ struct Plan {
   std::vector<std::string> outputs;  // files, by extension; "-": stdout
   std::string results = "results/runs";
   bool save = true;
+  std::optional<std::string> resume;  // the run to go on with; "": the latest
+  Retry retry = Retry::none;          // of a resumed run
+  bool mix_builds = false;            // a resumed run may be another build's
+  int64_t shard = 1, shards = 1;      // this process takes the shard-th of so many parts
   std::map<std::string, std::string> tags;
   ColorWhen color = ColorWhen::automatic;
   bool quiet = false, verbose = false, progress = true;
@@ -86,6 +97,12 @@ struct Plan {
 // --full. `total_budget_given` is false where the flag was absent.
 void set_command_defaults(Plan& plan, Command command, bool total_budget_given);
 
+// The points of one command's flags.
+struct Grid {
+  Command command = Command::prefill;
+  Plan plan;
+};
+
 // One measurement. Everything is resolved: the config has its ratio, depth, YaRN and slope offset.
 struct Point {
   std::string id;     // 16 hex digits of what was asked for, not of engine, dtype, chunk, threads or machine
@@ -94,11 +111,13 @@ struct Point {
   DType dtype = DType::f32;
   int64_t chunk = 512;
   ModelConfig config;
-  std::filesystem::path checkpoint;  // empty: random weights
-  std::string hybrid;                // "4:1", "softmax", "linear" or a pattern
-  int64_t ctx = 0;                   // prompt tokens; for decode the tokens in the cache
-  int64_t gen = 0;                   // 0 for prefill
-  int64_t batch = 1, requests = 1;
+  std::filesystem::path checkpoint;   // empty: random weights
+  std::string hybrid;                 // "4:1", "softmax", "linear" or a pattern
+  int64_t ctx = 0;                    // prompt tokens; for decode the tokens in the cache
+  int64_t gen = 0;                    // 0 for prefill
+  int64_t batch = 1, requests = 1;    // batch 0: auto; run.cpp resolves it, the id keeps "auto"
+  int64_t memory_limit = 0;           // bytes that batch auto was chosen to fit into; 0: the batch was given
+  size_t grid = 0;                    // that it belongs to
   double yarn_factor = 1.0;           // 1: no YaRN
   int64_t yarn_original = 0;          // 0: no YaRN
   bool beyond_window = false;         // flag X
@@ -109,9 +128,20 @@ struct Point {
   int64_t tokens() const { return ctx + gen; }
 };
 
-// All points of the grid, in the order in which they are to be shown. Equal points appear once. A point whose config
-// cannot be made has `error` set if the grid has others that can; throws UsageError if there is no point that can.
+// All points of the grids, in the order in which they are to be shown. Equal points appear once. A point whose config
+// cannot be made has `error` set if there are others that can; throws UsageError if there is no point that can, or if
+// there are more than a million (before any is made).
+std::vector<Point> expand(const std::vector<Grid>& grids);
 std::vector<Point> expand(const Plan& plan, Command command);
+
+// What is unique among the points of a run: id, engine, dtype and chunk. As record_key() of records.h says of its
+// record.
+std::string point_key(const Point& point);
+// Equal for points that are compared with each other: they differ in nothing but their layers.
+std::string comparison_key(const Point& point);
+
+// As a shell reads it back.
+std::string shell_word(const std::string& text);
 
 // The same point as a command line, for the record's `repro`.
 std::string repro_command(const Plan& plan, const Point& point);

@@ -18,27 +18,28 @@ Progress::Progress(bool shown, int64_t points, double work, Clock& clock)
 
 Progress::~Progress() { clear(); }
 
-void Progress::begin_point(const std::string& title, double work) {
-  ++point_;
+void Progress::begin(const std::string& title) {
+  if (title != title_) drawn_s_ = -1;
   title_ = title;
-  current_ = work;
-  drawn_s_ = -1;
   update("");
 }
 
-void Progress::update(const std::string& text) {
+void Progress::update(const std::string& text, double done) {
+  partial_ = done;
   if (!shown_ || !terminal_) return;
   const double now = clock_.wall_s();
   if (drawn_s_ >= 0 && now - drawn_s_ < 0.1) return;
   drawn_s_ = now;
-  draw("[" + std::to_string(point_) + "/" + std::to_string(points_) + "] " + title_ + "  " + text + eta());
+  draw("[" + std::to_string(std::min(finished_ + 1, points_)) + "/" + std::to_string(points_) + "] " + title_ + "  " +
+       text + eta());
 }
 
-void Progress::end_point(const std::string& outcome) {
-  done_ += current_;
-  current_ = 0;
+void Progress::end_point(const std::string& title, const std::string& outcome, double work) {
+  ++finished_;
+  done_ += work;
+  partial_ = 0;
   if (!shown_ || terminal_) return;
-  std::cerr << "[" << point_ << "/" << points_ << "] " << title_ << "  " << outcome << eta() << std::endl;
+  std::cerr << "[" << finished_ << "/" << points_ << "] " << title << "  " << outcome << eta() << std::endl;
 }
 
 void Progress::note(const std::string& line) {
@@ -46,11 +47,12 @@ void Progress::note(const std::string& line) {
   std::cerr << line << std::endl;
 }
 
-// From the share of the work that is done; nothing can be said before the first point is.
+// From the share of the work that is done; nothing can be said before any is.
 std::string Progress::eta() const {
-  if (done_ <= 0 || done_ >= work_) return "";
+  const double done = done_ + partial_;
+  if (done <= 0 || done >= work_) return "";
   const double elapsed = clock_.wall_s() - begin_s_;
-  return "  ETA " + duration_text(elapsed / done_ * (work_ - done_));
+  return "  ETA " + duration_text(elapsed / done * (work_ - done));
 }
 
 void Progress::draw(const std::string& text) { std::cerr << "\r\033[K" << text << std::flush; }

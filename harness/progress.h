@@ -14,10 +14,11 @@ class Progress {
   Progress(bool shown, int64_t points, double work, Clock& clock);
   ~Progress();  // clears the line
 
-  void begin_point(const std::string& title, double work);  // "decode 3:1 ctx 384k bs 1"
-  void update(const std::string& text);                     // "rep 4/6  ~0.9 %"; shown at most ten times a second
-  void end_point(const std::string& outcome);               // "11.9 s"
-  void note(const std::string& line);                       // a line that stays, such as a warning
+  void begin(const std::string& title);  // what is being done: "decode 3:1 ctx 384k bs 1"
+  // "rep 4/6  ~0.9 %", and how much of the point's work is done, where that is known; shown at most ten times a second.
+  void update(const std::string& text, double done = 0);
+  void end_point(const std::string& title, const std::string& outcome, double work);  // "11.9 s"
+  void note(const std::string& line);                                                 // one that stays: a warning
 
  private:
   void draw(const std::string& text);
@@ -25,8 +26,8 @@ class Progress {
   std::string eta() const;
 
   bool shown_, terminal_;
-  int64_t points_, point_ = 0;
-  double work_, done_ = 0, current_ = 0;
+  int64_t points_, finished_ = 0;
+  double work_, done_ = 0, partial_ = 0;  // partial_: done of the current point
   Clock& clock_;
   double begin_s_, drawn_s_ = -1;
   std::string title_;

@@ -1,15 +1,30 @@
-// run.h: the measuring commands: from a plan to its records. Which points there are is plan.h's business, what a record
-// holds result.h's.
+// run.h: the measuring commands: from a plan to its records. Which points there are is plan.h's business, how one is
+// timed measurement.h's, what a record holds result.h's.
 #pragma once
+
+#include <string>
+#include <vector>
 
 #include "harness/failure.h"
 #include "harness/plan.h"
 
 namespace ringbench {
 
-// Measures every point of the plan, writes records as they come, then the table and its conclusion. Returns
-// points_failed if a point has no number, interrupted or terminated if a signal ended the run. Throws Failure for what
-// keeps the whole run from going on.
-ExitCode run_measurements(const Plan& plan, Command command);
+// What is measured: the grids of a command or of a sweep. What concerns the run as a whole (results, format, resume,
+// total budget, ...) is said by the first grid's plan.
+struct RunRequest {
+  std::string experiment;  // command or sweep, as records and run ids name it
+  std::vector<Grid> grids;
+
+  const Plan& whole() const { return grids.front().plan; }
+};
+
+// Measures every point, writes records as they come, then the table and its conclusion. Returns points_failed if a
+// point has no number, interrupted or terminated if a signal ended the run. Throws Failure for what keeps the whole run
+// from going on.
+ExitCode run_measurements(const RunRequest& request);
+// The same, but in place of the contexts of the grids between the shortest and the longest of each: for each model,
+// phase and layer ratio the context from which on it is faster than its softmax twin.
+ExitCode find_crossovers(const RunRequest& request);
 
 }  // namespace ringbench

@@ -1,7 +1,7 @@
-// run_folder.cpp: RunFolder of result.h: where a run keeps its records, so that a crash loses at most the point that
-// was being measured.
+#include "harness/run_folder.h"
+
 #include <fcntl.h>
-#include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,8 +14,8 @@
 #include <utility>
 
 #include "harness/environment.h"
-#include "harness/measure.h"
-#include "harness/result.h"
+#include "harness/records.h"
+#include "harness/words.h"
 #include "reference/sha256.h"
 
 namespace ringbench {
@@ -40,54 +40,6 @@ UsageError cannot_write(const fs::path& path) {
                     ". Give --results another folder, or --no-save.");
 }
 
-// When a process started, in clock ticks since boot: tells a process from a later one with the same id. Field 22 of
-// /proc/PID/stat, counted after the name, which may hold spaces. 0 if there is no such process.
-int64_t start_of_process(int64_t pid) {
-  std::ifstream in("/proc/" + std::to_string(pid) + "/stat");
-  std::string line;
-  std::getline(in, line);
-  const size_t name_end = line.rfind(')');
-  if (name_end == std::string::npos) return 0;
-  std::istringstream rest(line.substr(name_end + 1));
-  std::string word;
-  for (int field = 3; field <= 22; ++field) rest >> word;
-  return std::atoll(word.c_str());
-}
-
-// Creates the lock, or throws saying who holds it. One run at a time: two would disturb each other's times.
-void take_lock(const fs::path& lock, const std::string& run_id) {
-  const int file = open(lock.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  if (file >= 0) {
-    const Json holder = {
-        {"pid", getpid()}, {"start", start_of_process(getpid())}, {"host", host_hash()}, {"run_id", run_id}};
-    const bool written = write_all(file, holder.dump() + "\n");
-    close(file);
-    if (written) return;
-    const UsageError error = cannot_write(lock);
-    unlink(lock.c_str());
-    throw error;
-  }
-  if (errno != EEXIST) throw cannot_write(lock);
-
-  std::ifstream in(lock);
-  const Json holder = Json::parse(in, nullptr, false);
-  const auto number = [&](const char* key) {
-    return holder.is_object() && holder.contains(key) && holder[key].is_number_integer() ? holder[key].get<int64_t>()
-                                                                                         : 0;
-  };
-  const std::string folder = lock.parent_path().string(), clear = "rm '" + lock.string() + "'";
-  const int64_t pid = number("pid");
-  if (holder.is_object() && holder.value("host", host_hash()) != host_hash())
-    throw UsageError("--results: '" + folder + "' is locked by process " + std::to_string(pid) + " on another machine.",
-                     "Give --results another folder; if that run is over: " + clear);
-  if (pid > 0 && start_of_process(pid) == number("start"))
-    throw UsageError("--results: '" + folder + "' is in use by process " + std::to_string(pid) + ".",
-                     "Wait for it, or give --results another folder: runs at the same time would disturb each other.");
-  throw UsageError(
-      "--results: '" + folder + "' is still locked by process " + std::to_string(pid) + ", which no longer runs.",
-      "Its finished points are kept. Clear the lock with: " + clear);
-}
-
 // Absolute paths may name people: what stays is the last part, and a hash that tells two of them apart.
 std::string without_place(const std::string& argument) {
   const size_t path = argument.starts_with('/')                  ? 0
@@ -97,27 +49,6 @@ std::string without_place(const std::string& argument) {
   const std::string place = argument.substr(path);
   return argument.substr(0, path) + (fs::path(place) / "").parent_path().filename().string() + "#" +
          sha256_hex(place).substr(0, 8);
-}
-
-Json to_json(const Environment& e) {
-  return {{"version", e.version},
-          {"commit", e.commit},
-          {"dirty", e.commit.ends_with('+')},
-          {"build_type", e.build_type},
-          {"compiler", e.compiler},
-          {"flags", e.flags},
-          {"simd", e.simd},
-          {"host_hash", e.host_hash},
-          {"os", e.os},
-          {"kernel", e.kernel},
-          {"cpu", e.cpu},
-          {"physical_cores", e.physical_cores},
-          {"logical_cores", e.logical_cores},
-          {"governor", e.governor.empty() ? Json(nullptr) : Json(e.governor)},
-          {"memory_bytes", e.memory_bytes},
-          {"available_memory_bytes", e.available_memory_bytes},
-          {"load_average", e.load_average},
-          {"variables", e.variables}};
 }
 
 // Appends in one write, so that two machines that share the folder do not mix their lines.
@@ -131,53 +62,146 @@ bool append_line(const fs::path& path, const std::string& line) {
 
 }  // namespace
 
-std::string make_run_id(Command command) {
+// --- Locks ---
+
+// The file is removed at the end while it is still locked: whoever opened it before that finds, once it has the lock,
+// that its name is gone or another file's, and tries again.
+FileLock::FileLock(fs::path path, const std::string& what) : path_(std::move(path)) {
+  for (;;) {
+    file_ = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (file_ < 0) throw cannot_write(path_);
+    if (flock(file_, LOCK_EX | LOCK_NB) != 0) {
+      const bool held = errno == EWOULDBLOCK;
+      const UsageError error = cannot_write(path_);
+      close(file_);
+      if (!held) throw error;
+      std::ifstream in(path_);
+      const Json holder = Json::parse(in, nullptr, false);
+      const bool known = holder.is_object() && holder.contains("pid") && holder["pid"].is_number_integer();
+      const bool elsewhere = holder.is_object() && holder.value("host", host_hash()) != host_hash();
+      throw UsageError(
+          "--results: '" + what + "' is in use by process " +
+              (known ? std::to_string(holder["pid"].get<int64_t>()) : std::string("?")) +
+              (elsewhere ? " on another machine." : "."),
+          "Wait for it, or give --results another folder: runs at the same time would disturb each other.");
+    }
+    struct stat opened {
+    }, named{};
+    if (fstat(file_, &opened) == 0 && stat(path_.c_str(), &named) == 0 && opened.st_ino == named.st_ino) break;
+    close(file_);
+  }
+  const Json holder = {{"pid", getpid()}, {"host", host_hash()}};
+  if (ftruncate(file_, 0) == 0 && write_all(file_, holder.dump() + "\n")) return;
+  const UsageError error = cannot_write(path_);
+  unlink(path_.c_str());
+  close(file_);
+  throw error;
+}
+
+FileLock::~FileLock() {
+  unlink(path_.c_str());
+  close(file_);
+}
+
+// --- The folder ---
+
+std::string make_run_id(const std::string& experiment) {
   std::string time = utc_now();  // 2026-01-01T12:00:00Z -> 20260101T120000Z
   std::erase_if(time, [](char c) { return c == '-' || c == ':'; });
   char digits[8];
   std::snprintf(digits, sizeof digits, "%04x", std::random_device{}() & 0xffffu);
-  return time + "-" + std::string(name_of(command)) + "-" + digits;
+  return time + "-" + experiment + "-" + digits;
 }
 
-RunFolder::RunFolder(const fs::path& results, Command command, const Strings& argv)
-    : results_(results),
-      lock_(results / "lock"),
-      id_(make_run_id(command)),
-      command_(name_of(command)),
-      started_(utc_now()) {
-  path_ = results_ / id_;
-  for (const std::string& argument : argv) argv_.push_back(without_place(argument));
-  environment_json_ = to_json(capture_environment()).dump(-1, ' ', false, Json::error_handler_t::replace);
+namespace {
 
+std::unique_ptr<FileLock> lock_machine(const fs::path& results) {
   std::error_code error;
-  fs::create_directories(results_, error);
+  fs::create_directories(results, error);
   if (error) {
     errno = error.value();
-    throw cannot_write(results_);
+    throw cannot_write(results);
   }
-  take_lock(lock_, id_);
-  remove_when_killed(fs::absolute(lock_).string());
-  try {
-    if (!fs::create_directory(path_, error)) throw cannot_write(path_);
-    points_ = open((path_ / "points.jsonl").c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
-    if (points_ < 0 || !append_line(path_ / "run.json", run_json(std::nullopt))) throw cannot_write(path_);
-  } catch (...) {
-    if (points_ >= 0) close(points_);
-    unlink(lock_.c_str());
-    remove_when_killed("");
-    throw;
-  }
+  return std::make_unique<FileLock>(results / ("lock-" + host_hash().substr(0, 8)), results.string());
+}
+
+// Cuts off what follows the last whole line; true if there was something.
+bool cut_torn_line(const fs::path& points) {
+  const std::string text = [&] {
+    std::ifstream in(points, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  }();
+  if (text.empty() || text.back() == '\n') return false;
+  fs::resize_file(points, text.rfind('\n') + 1);  // npos + 1 is 0
+  return true;
+}
+
+}  // namespace
+
+RunFolder::RunFolder(const fs::path& results, const RunPlan& plan)
+    : results_(results),
+      path_(results / make_run_id(plan.experiment)),
+      id_(path_.filename()),
+      started_(utc_now()),
+      environment_json_(environment_json(capture_environment())),
+      plan_(plan) {
+  for (std::string& argument : plan_.argv) argument = without_place(argument);
+  locks_.push_back(lock_machine(results_));
+  std::error_code error;
+  if (!fs::create_directory(path_, error)) throw cannot_write(path_);
+  locks_.push_back(std::make_unique<FileLock>(path_ / "lock", path_.string()));
+  if (!append_line(path_ / "plan.json", plan_.json) || !append_line(path_ / "run.json", run_json(std::nullopt)))
+    throw cannot_write(path_);
+  points_ = open((path_ / "points.jsonl").c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
+  if (points_ < 0) throw cannot_write(path_);
+  seal_ = std::make_unique<Seal>(path_);
+}
+
+RunFolder::RunFolder(const fs::path& results, const RunPlan& plan, const std::string& run, bool mix_builds)
+    : results_(results), environment_json_(environment_json(capture_environment())), plan_(plan) {
+  path_ = find_run(run, results_);
+  if (!fs::is_directory(path_)) throw UsageError("--resume: '" + run + "' is no run's folder.");
+  locks_.push_back(lock_machine(results_));
+  locks_.push_back(std::make_unique<FileLock>(path_ / "lock", path_.string()));
+  std::ifstream in(path_ / "run.json");
+  const Json before = Json::parse(in, nullptr, false);
+  const auto text = [&](const char* key) {
+    return before.is_object() && before.contains(key) && before[key].is_string() ? before[key].get<std::string>()
+                                                                                 : std::string();
+  };
+  id_ = path_.filename().empty() ? path_.parent_path().filename() : path_.filename();
+  started_ = text("started");
+  if (text("plan_sha") != plan_.sha)
+    throw UsageError(
+        "--resume: " + id_ + " was made for another plan" +
+            (text("command") != plan_.experiment && !text("command").empty()
+                 ? " (" + text("command") + ")."
+                 : ": its points or how they are measured differ from what is asked for now."),
+        "Repeat its command with --resume " + id_ + ": " + [&] {
+          Strings words;
+          if (before.is_object() && before.contains("argv"))
+            for (const Json& word : before["argv"]) words.push_back(word.get<std::string>());
+          return join(words, " ");
+        }());
+  if (text("build") != plan_.build && !mix_builds)
+    throw UsageError(
+        "--resume: " + id_ + " was measured by another build (" + text("build") + "; this is " + plan_.build + ").",
+        "Add --mix-builds to go on all the same: every row names its build. Or start a run anew.");
+  torn_line_ = cut_torn_line(path_ / "points.jsonl");
+  for_each_record(path_, [&](Result&& result) { ++counts_[result.status]; });
+  points_ = open((path_ / "points.jsonl").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (points_ < 0) throw cannot_write(path_);
+  seal_ = std::make_unique<Seal>(path_);
 }
 
 RunFolder::~RunFolder() {
-  close(points_);
-  unlink(lock_.c_str());
-  remove_when_killed("");
+  if (points_ >= 0) close(points_);
 }
 
 void RunFolder::append(const Result& result) {
   const off_t before = lseek(points_, 0, SEEK_END);
-  if (!write_all(points_, to_json_line(result) + "\n") || fsync(points_) != 0) {
+  const std::string line = to_json_line(result);
+  if (!write_all(points_, line + "\n") || fsync(points_) != 0) {
     const std::string reason = std::strerror(errno);
     int64_t kept = 0;
     for (const auto& [status, count] : counts_) kept += count;
@@ -188,11 +212,13 @@ void RunFolder::append(const Result& result) {
                                              (whole_lines ? "." : ", the last line is torn."));
   }
   ++counts_[result.status];
+  seal_->add(line);
 }
 
-std::string RunFolder::run_json(std::optional<ExitCode> code) const {
-  Json run = {
-      {"schema", "ringbench.run/1"}, {"run_id", id_}, {"command", command_}, {"argv", argv_}, {"started", started_}};
+std::string RunFolder::run_json(const Maybe<ExitCode>& code) const {
+  Json run = {{"schema", "ringbench.run/1"}, {"run_id", id_},         {"command", plan_.experiment},
+              {"argv", plan_.argv},          {"plan_sha", plan_.sha}, {"build", plan_.build},
+              {"started", started_}};
   run["ended"] = code ? Json(utc_now()) : Json(nullptr);
   run["exit_code"] = code ? Json(static_cast<int>(*code)) : Json(nullptr);
   run["counts"] = Json(counts_);
@@ -205,7 +231,7 @@ void RunFolder::finish(ExitCode code) {
   const fs::path fresh = path_ / "run.json.new";
   const Json environment = Json::parse(environment_json_);
   const Json line = {{"run_id", id_},
-                     {"command", command_},
+                     {"command", plan_.experiment},
                      {"started", started_},
                      {"ended", utc_now()},
                      {"counts", counts_},

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "harness/commands.h"
+#include "harness/environment.h"
 #include "harness/help.h"
 #include "harness/plan.h"
 #include "tests/catch.h"
@@ -76,14 +77,14 @@ TEST_CASE("bad command lines: one line, a suggestion, exit 2") {
   check_error("prefill --model ring-mini-linear", 2,
               "unknown model 'ring-mini-linear'. Did you mean ring-mini-linear-2.0?\npresets: ");
   check_error("prefil", 2, "unknown command 'prefil'. Did you mean prefill?\n");
-  check_error("sweep", 2, "unknown command 'sweep'.");
+  check_error("swipe", 2, "unknown command 'swipe'.");
   check_error("--cxt", 2, "unknown flag --cxt before the command.");
   check_error("", 2, "which command?");
   check_error("prefill 8k", 2, "unexpected argument '8k'.\n");
   check_error("prefill --ctx", 2, "--ctx needs a value: --ctx LIST.\n");
   check_error("prefill --format tabel", 2,
-              "--format: 'tabel' is not one of table, md, csv, json, jsonl. Did you mean table?\n");
-  check_error("prefill --resume", 2, "unknown flag --resume.");
+              "--format: 'tabel' is not one of table, md, csv, json, jsonl, sql. Did you mean table?\n");
+  check_error("prefill --retry failed", 2, "--retry goes with --resume.");
   check_error("prefill --kernel norm=plain", 2, "--kernel:");
   check_error("prefill --tag novalue", 2, "--tag:");
   check_error("prefill --config missing.json", 2, "--config: 'missing.json' is no file.\n");
@@ -392,7 +393,7 @@ TEST_CASE("Ctrl-C keeps the finished points and exits 130, SIGTERM 143, a second
             "--estimate", "never", nullptr);
       _exit(99);
     }
-    const fs::path lock = folder.path / "results/runs/lock";
+    const fs::path lock = folder.path / "results/runs" / ("lock-" + host_hash().substr(0, 8));
     for (int i = 0; i < 500 && !fs::exists(lock); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(20));
     REQUIRE(fs::exists(lock));
     std::this_thread::sleep_for(std::chrono::milliseconds(100));  // the first point is under way
@@ -404,6 +405,6 @@ TEST_CASE("Ctrl-C keeps the finished points and exits 130, SIGTERM 143, a second
     REQUIRE(waitpid(child, &status, 0) == child);
     REQUIRE(WIFEXITED(status));
     CHECK(WEXITSTATUS(status) == code);
-    CHECK_FALSE(fs::exists(lock));
+    CHECK((signals.size() > 1 || !fs::exists(lock)));  // stopped at once: it stays, but nobody holds it
   }
 }

@@ -1,70 +1,26 @@
 // Measuring commands from outside, on `tiny`: the points they give, what their records hold, and what becomes of runs
 // that fail, are interrupted or meet. Flags, messages and files in general: test_cli.cpp.
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <regex>
 #include <sstream>
-#include <thread>
 
 #include "harness/result.h"
 #include "harness/workload.h"
 #include "tests/catch.h"
 #include "tests/folder.h"
+#include "tests/program.h"
 
 using namespace ringbench;
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 namespace {
-
-struct Ran {
-  int code = -1;
-  std::string out, err;
-};
-
-// Starts the program in `folder`, its streams into files there.
-pid_t start(const std::vector<std::string>& arguments, const fs::path& folder) {
-  const pid_t child = fork();
-  if (child != 0) return child;
-  std::vector<char*> argv{const_cast<char*>("ringbench")};
-  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
-  argv.push_back(nullptr);
-  constexpr int kFlags = O_WRONLY | O_CREAT | O_TRUNC;
-  if (chdir(folder.c_str()) == 0 && dup2(open("out", kFlags, 0600), STDOUT_FILENO) >= 0 &&
-      dup2(open("err", kFlags, 0600), STDERR_FILENO) >= 0)
-    execv(RINGBENCH_PROGRAM, argv.data());
-  _exit(99);
-}
-
-Ran finish(pid_t child, const fs::path& folder) {
-  int status = 0;
-  REQUIRE(waitpid(child, &status, 0) == child);
-  Ran r;
-  r.code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-  r.out = read_file(folder / "out");
-  r.err = read_file(folder / "err");
-  return r;
-}
-
-// "prefill --ctx 64", split at spaces.
-Ran run(const std::string& line, const fs::path& where = {}) {
-  const Folder own;
-  const fs::path folder = where.empty() ? own.path : where;
-  std::istringstream words(line);
-  return finish(start({std::istream_iterator<std::string>(words), {}}, folder), folder);
-}
 
 // What is wrong with a record according to the table of its fields; empty: nothing. (That the table and the schema
 // agree: test_result.cpp.)
@@ -133,20 +89,6 @@ std::string words_of(const Json& records, const std::vector<std::string>& keys) 
     text.back() = ';';
   }
   return text;
-}
-
-int64_t lines_of(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
-
-template <class Condition> bool wait_for(const Condition& condition) {
-  for (int i = 0; i < 1000 && !condition(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  return condition();
-}
-
-// The one run below `results`, if there is one.
-fs::path run_folder(const fs::path& results) {
-  for (const auto& entry : fs::directory_iterator(results))
-    if (entry.is_directory()) return entry.path();
-  return {};
 }
 
 }  // namespace
@@ -410,7 +352,8 @@ TEST_CASE("-o writes the same records in every format") {
   // The run's own folder has them too, and the lock is gone.
   const std::string saved = read_file(run_folder(folder.path / "results/runs") / "points.jsonl");
   CHECK(saved == read_file(folder.path / "a.jsonl"));
-  CHECK_FALSE(fs::exists(folder.path / "results/runs/lock"));
+  for (const auto& entry : fs::recursive_directory_iterator(folder.path / "results"))
+    CHECK_FALSE(entry.path().filename().string().starts_with("lock"));
   CHECK(records[0]["run_id"] == run_folder(folder.path / "results/runs").filename().string());
 }
 
@@ -442,5 +385,6 @@ TEST_CASE("a run in a folder that is in use is refused; Ctrl-C keeps the finishe
   std::istringstream lines(points());
   for (std::string line; std::getline(lines, line);) check_measured(Json::parse(line));
   CHECK(Json::parse(read_file(run_folder(runs) / "run.json"))["exit_code"] == 130);
-  CHECK_FALSE(fs::exists(runs / "lock"));
+  for (const auto& entry : fs::recursive_directory_iterator(runs))
+    CHECK_FALSE(entry.path().filename().string().starts_with("lock"));
 }
