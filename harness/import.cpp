@@ -153,7 +153,10 @@ class ForeignRow {
     const std::string phase = text("phase");
     const Command command = phase == "decode" ? Command::decode : phase == "e2e" ? Command::e2e : Command::prefill;
     try {
-      Result r = describe_point(plan, expand(plan, command).front(), {"import", "", "", 0, {}});
+      RunFacts facts;
+      facts.experiment = "import";
+      facts.threads = 0;
+      Result r = describe_point(plan, expand(plan, command).front(), facts);
       r.engine = r.dtype = "";
       r.chunk = r.threads = r.input_seed = r.isl_actual = r.osl_actual = std::nullopt;
       r.kv_dtype = r.state_dtype = std::nullopt;
