@@ -226,14 +226,18 @@ FlagGroup with_defaults(FlagGroup group, const std::vector<std::vector<std::stri
 
 CommandLine sweep_command() {
   std::vector<FlagGroup> groups = measuring_flags();
-  groups.insert(groups.begin(),
-                {"Sweep",
-                 {{"--plan", "", "FILE", "", "A plan of your own, in place of a name."},
-                  {"--print-plan", "", "", "", "Print the plan, to be changed and given as --plan; run nothing."},
-                  {"--list", "", "", "", "List the named plans and what they ask."},
-                  {"--find-crossover", "", "", "",
-                   "In place of the plan's contexts: the shortest one at which each layer ratio is faster than its "
-                   "softmax twin, by bisection with intervals, between the plan's first and last."}}});
+  groups.insert(
+      groups.begin(),
+      {"Sweep",
+       {{"--plan", "", "FILE", "", "A plan of your own, in place of a name."},
+        {"--print-plan", "", "", "", "Print the plan, to be changed and given as --plan; run nothing."},
+        {"--list", "", "", "", "List the named plans and what they ask."},
+        {"--find-crossover", "", "", "",
+         "In place of the plan's contexts: the shortest one at which each layer ratio is faster than its "
+         "softmax twin, by bisection with intervals, between the plan's first and last."},
+        {"--validate", "", "", "",
+         "Run each prefill of the plan both ways, estimated and whole, and say how far apart they are and whether "
+         "the whole run lies inside the estimate's interval."}}});
   return {
       "sweep",
       "a named or written plan of many points, resumable",

@@ -91,6 +91,13 @@ std::string engine_device_name([[maybe_unused]] std::string_view engine) {
   return cpu_device_name();
 }
 
+std::string engine_device_uuid([[maybe_unused]] std::string_view engine) {
+#if defined(RINGBENCH_HAVE_CUDA)
+  if (engine == "cuda") return gpu::current_device().uuid;
+#endif
+  return "";
+}
+
 std::vector<std::string> engine_kernels(std::string_view engine) {
 #if defined(RINGBENCH_HAVE_CUDA)
   if (engine == "cuda") return gpu::list_kernels();

@@ -31,6 +31,7 @@ std::unique_ptr<Engine> make_engine(std::string_view engine, const ModelConfig& 
 Memory plan_engine_memory(std::string_view engine, const ModelConfig& config, const EngineOptions& options);
 int64_t engine_free_memory(std::string_view engine);      // of the device, or of this machine
 std::string engine_device_name(std::string_view engine);  // "NVIDIA H200", or the CPU's
+std::string engine_device_uuid(std::string_view engine);  // of its GPU, as NVML knows it; empty on a CPU
 // "operator: variant, variant", best first; empty for the reference.
 std::vector<std::string> engine_kernels(std::string_view engine);
 

@@ -107,10 +107,10 @@ std::string schema_topic() {
     }
     std::string type(field.type);
     if (type == "numbers" || type == "strings") type = "array of " + type;
-    text += "  " + std::string(field.name) + std::string(30 - field.name.size(), ' ') + type +
-            (field.nullable ? " or null" : "") + "\n";
+    text += beside("  " + std::string(field.name),
+                   std::string(field.meaning) + " (" + type + (field.nullable ? " or null" : "") + ")", 30);
   }
-  return text + "\nuser\n  tag_K                         string, for each --tag K=V\n";
+  return text + "\nuser\n" + beside("  tag_K", "For each --tag K=V. (string)", 30);
 }
 
 std::string parity_topic() {
@@ -193,7 +193,7 @@ std::string exit_codes_topic() {
          "2    usage: bad flag, value, config, weights or input file, or a results folder in use; nothing ran\n"
          "3    environment: no such device, unsupported dtype, too little memory, disk full\n"
          "4    parity: a check failed, or --parity require found no certificate\n"
-         "5    compare: a row is slower, or what else --fail-on names\n"
+         "5    compare: a row is slower, or what else --fail-on names; claims: one not reproduced, with --fail-on\n"
          "70   internal error: a bug, please report it\n"
          "130  interrupted (Ctrl-C); finished points are kept. A second Ctrl-C stops at once\n"
          "143  terminated; finished points are kept\n\n"

@@ -33,6 +33,7 @@
 #include "harness/runs.h"
 #include "harness/sweep.h"
 #include "harness/tokenize.h"
+#include "harness/validate.h"
 #include "harness/words.h"
 
 namespace ringbench {
@@ -177,8 +178,8 @@ int sweep_main(const Arguments& a, char** argv) {
       a.given("--engine") ? split_list(a.all("--engine"), "--engine") : std::vector{default_engine()};
   const bool cpu = std::find(engines.begin(), engines.end(), "cuda") == engines.end();
   RunRequest request{sweep.name, {}};
-  for (const SweepWords& grid :
-       words_of_grids(sweep, a.flag_words({"--plan", "--print-plan", "--list", "--find-crossover"}), cpu)) {
+  for (const SweepWords& grid : words_of_grids(
+           sweep, a.flag_words({"--plan", "--print-plan", "--list", "--find-crossover", "--validate"}), cpu)) {
     Plan plan = read_plan(Arguments(find_command(std::string(name_of(grid.command))), grid.words), grid.command);
     if (!a.given("--total-budget")) plan.total_budget_s.reset();  // that of `throughput` is for a single question
     request.grids.push_back({grid.command, std::move(plan)});
@@ -186,7 +187,9 @@ int sweep_main(const Arguments& a, char** argv) {
   request.grids.front().plan.argv = all_words(argv);
   restart_with_passive_waiting(argv);
   install_signal_handlers();
-  return static_cast<int>(a.has("--find-crossover") ? find_crossovers(request) : run_measurements(request));
+  return static_cast<int>(a.has("--validate")         ? run_validation(request)
+                          : a.has("--find-crossover") ? find_crossovers(request)
+                                                      : run_measurements(request));
 }
 
 // --- estimate ---

@@ -140,6 +140,7 @@ struct Field {
   std::string_view type;  // as in JSON Schema: string integer number boolean, numbers and strings for arrays
   bool nullable;
   std::string_view group;
+  std::string_view meaning;  // one line
   Value (*get)(const Result&);
   // False, and nothing changed, if the value is of another type. An integer will do for a number.
   bool (*set)(Result&, Value&&);

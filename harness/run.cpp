@@ -116,6 +116,12 @@ class Run {
     });
   }
 
+  RunOutcome measure_quietly() {
+    silent_ = true;
+    const ExitCode code = measure();
+    return {code, finished(), folder_ ? folder_->path() : std::filesystem::path()};
+  }
+
   ExitCode find_crossovers() {
     const std::vector<Family> families = make_families();
     begin("crossover");
@@ -162,9 +168,7 @@ class Run {
       code = interrupting_signal() == SIGTERM ? ExitCode::terminated : ExitCode::interrupted;
     }
     progress_.reset();
-    std::vector<Result> rows;  // finished ones, in the order of the grid
-    for (const std::optional<Result>& result : results_)
-      if (result) rows.push_back(*result);
+    const std::vector<Result> rows = finished();
     if (code == ExitCode::ok) {
       if (std::any_of(rows.begin(), rows.end(), [](const Result& r) { return !r.value; }))
         code = ExitCode::points_failed;
@@ -175,11 +179,19 @@ class Run {
     remarks.lines = conclusion(rows);
     remarks.lines.insert(remarks.lines.end(), lines_.begin(), lines_.end());
     remarks.lines.push_back(closing_line(rows));
-    write_results(std::cout, whole_.format, rows, remarks);
+    if (!silent_) write_results(std::cout, whole_.format, rows, remarks);
     if (folder_) folder_->finish(code);
     for (const OutputFile& file : files_) file.write(rows, remarks);
     if (code == ExitCode::interrupted || code == ExitCode::terminated) say_how_to_resume(rows.size());
     return code;
+  }
+
+  // In the order of the grid.
+  std::vector<Result> finished() const {
+    std::vector<Result> rows;
+    for (const std::optional<Result>& result : results_)
+      if (result) rows.push_back(*result);
+    return rows;
   }
 
   const Plan& plan_of(const Point& point) const { return grids_[point.grid].plan; }
@@ -308,6 +320,7 @@ class Run {
     plan.argv = whole_.argv;
     plan.sha = plan_sha(what);
     plan.build = certifier_.build();
+    plan.gpu = std::any_of(points_.begin(), points_.end(), [](const Point& point) { return !runs_on_cpu(point); });
     if (!whole_.resume) {
       plan.json = plan_json(plan.sha);
       folder_ = std::make_unique<RunFolder>(whole_.results, plan);
@@ -530,6 +543,7 @@ class Run {
     if (telemetry) return *telemetry;
     TelemetryOptions options;
     options.gpu = !runs_on_cpu(point);
+    options.uuid = engine_device_uuid(point.engine);
     options.hz = whole_.telemetry_hz;
     options.energy = whole_.energy;
     telemetry = std::make_unique<Telemetry>(options);
@@ -828,6 +842,7 @@ class Run {
   std::vector<Point> points_;
   int threads_ = 1;
   bool several_models_ = false;
+  bool silent_ = false;                           // no table
   std::vector<std::vector<Lane>> turns_;          // in the order in which they are measured
   std::vector<bool> mine_;                        // of each point: in this process's shard
   std::map<std::string, int64_t> tokens_;         // that each session's sequences must hold: of all points that use it
@@ -852,6 +867,8 @@ class Run {
 };
 
 }  // namespace
+
+RunOutcome measure_quietly(const RunRequest& request) { return Run(request).measure_quietly(); }
 
 ExitCode find_crossovers(const RunRequest& request) { return Run(request).find_crossovers(); }
 

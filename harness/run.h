@@ -2,11 +2,13 @@
 // timed measurement.h's, what a record holds result.h's.
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "harness/failure.h"
 #include "harness/plan.h"
+#include "harness/result.h"
 
 namespace ringbench {
 
@@ -23,6 +25,13 @@ struct RunRequest {
 // point has no number, interrupted or terminated if a signal ended the run. Throws Failure for what keeps the whole run
 // from going on.
 ExitCode run_measurements(const RunRequest& request);
+// The same without the table.
+struct RunOutcome {
+  ExitCode code = ExitCode::ok;
+  std::vector<Result> rows;      // finished ones, in the order of the grid
+  std::filesystem::path folder;  // empty with --no-save
+};
+RunOutcome measure_quietly(const RunRequest& request);
 // The same, but in place of the contexts of the grids between the shortest and the longest of each: for each model,
 // phase and layer ratio the context from which on it is faster than its softmax twin.
 ExitCode find_crossovers(const RunRequest& request);

@@ -115,6 +115,10 @@ std::string make_run_id(const std::string& experiment) {
 
 namespace {
 
+std::string environment_of(const RunPlan& plan) {
+  return environment_json(capture_environment(plan.gpu ? GpuDetail::cuda : GpuDetail::none));
+}
+
 std::unique_ptr<FileLock> lock_machine(const fs::path& results) {
   std::error_code error;
   fs::create_directories(results, error);
@@ -143,7 +147,7 @@ RunFolder::RunFolder(const fs::path& results, const RunPlan& plan)
       path_(results / make_run_id(plan.experiment)),
       id_(path_.filename()),
       started_(utc_now()),
-      environment_json_(environment_json(capture_environment())),
+      environment_json_(environment_of(plan)),
       plan_(plan) {
   for (std::string& argument : plan_.argv) argument = without_place(argument);
   locks_.push_back(lock_machine(results_));
@@ -158,7 +162,7 @@ RunFolder::RunFolder(const fs::path& results, const RunPlan& plan)
 }
 
 RunFolder::RunFolder(const fs::path& results, const RunPlan& plan, const std::string& run, bool mix_builds)
-    : results_(results), environment_json_(environment_json(capture_environment())), plan_(plan) {
+    : results_(results), environment_json_(environment_of(plan)), plan_(plan) {
   path_ = find_run(run, results_);
   if (!fs::is_directory(path_)) throw UsageError("--resume: '" + run + "' is no run's folder.");
   locks_.push_back(lock_machine(results_));

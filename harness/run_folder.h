@@ -35,6 +35,7 @@ struct RunPlan {
   std::string sha;   // over the points and how they are measured: a run is gone on with by the same plan only
   std::string json;  // plan.json: the same for a person
   std::string build;
+  bool gpu = false;  // measured on one: what it is belongs to the environment
 };
 
 // DIR/<run_id>/{run.json, plan.json, points.jsonl, points.sha256}, and one line in DIR/index.jsonl. While the run

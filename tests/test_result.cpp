@@ -414,3 +414,13 @@ TEST_CASE("what the machine says of itself") {
   CHECK(peak_process_bytes() > 1 << 20);
   CHECK(std::regex_match(utc_now(), std::regex("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")));
 }
+
+TEST_CASE("results/README.md explains every field in the words of the table") {
+  const std::string readme = read_file(fs::path(RINGBENCH_SOURCE_DIR) / "results/README.md");
+  for (const Field& field : result_fields()) {
+    INFO(field.name);
+    CHECK(readme.find("| `" + std::string(field.name) + "` | " + std::string(field.meaning) + " |\n") !=
+          std::string::npos);
+    CHECK(field.meaning.ends_with('.'));
+  }
+}
