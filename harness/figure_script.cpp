@@ -201,8 +201,8 @@ std::string figure_csv(const FigureData& data) {
     for (size_t j = 0; j < lines.size(); ++j)
       for (const FigurePoint& p : lines[j]->points)
         out << i << "," << j << "," << data.panels[i].axis.quantity.name << "," << gnuplot_cell(lines[j]->label) << ","
-            << name_of(p.kind) << "," << number(p.x) << "," << gnuplot_cell(x_label(data, p.x)) << "," << number(p.y) << ","
-            << (p.low ? number(*p.low) : "") << "," << (p.high ? number(*p.high) : "") << ","
+            << name_of(p.kind) << "," << number(p.x) << "," << gnuplot_cell(x_label(data, p.x)) << "," << number(p.y)
+            << "," << (p.low ? number(*p.low) : "") << "," << (p.high ? number(*p.high) : "") << ","
             << (p.n ? std::to_string(*p.n) : "") << "\n";
   }
   return out.str();

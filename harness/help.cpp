@@ -193,7 +193,7 @@ std::string exit_codes_topic() {
          "2    usage: bad flag, value, config, weights or input file, or a results folder in use; nothing ran\n"
          "3    environment: no such device, unsupported dtype, too little memory, disk full\n"
          "4    parity: a check failed, or --parity require found no certificate\n"
-         "5    compare: a row is slower, or what else --fail-on names; claims: one not reproduced, with --fail-on\n"
+         "5    compare: a row is slower, or what else --fail-on names; claims: --fail-on not-reproduced\n"
          "70   internal error: a bug, please report it\n"
          "130  interrupted (Ctrl-C); finished points are kept. A second Ctrl-C stops at once\n"
          "143  terminated; finished points are kept\n\n"

@@ -524,8 +524,11 @@ std::vector<RunInfo> list_runs(const fs::path& results) {
       continue;  // of another version, or damaged: named when it is asked for
     }
   }
-  std::sort(runs.begin(), runs.end(),
-            [](const RunInfo& a, const RunInfo& b) { return std::tie(a.started, a.id) < std::tie(b.started, b.id); });
+  // `started` has seconds; plan.json is written once, when a run is made.
+  const auto made = [&](const RunInfo& run) { return fs::last_write_time(run.path / "plan.json", error); };
+  std::sort(runs.begin(), runs.end(), [&](const RunInfo& a, const RunInfo& b) {
+    return std::tuple(a.started, made(a), a.id) < std::tuple(b.started, made(b), b.id);
+  });
   return runs;
 }
 

@@ -555,7 +555,7 @@ class Run {
   }
 
   // Energy is that of one lane alone, and of its longest output.
-  void describe_hardware(Attempt& attempt, TelemetrySummary seen, bool alone) {
+  void describe_hardware(Attempt& attempt, const TelemetrySummary& seen, bool alone) {
     const auto longest = std::max_element(attempt.rows.begin(), attempt.rows.end(),
                                           [](const Result& a, const Result& b) { return a.gen < b.gen; });
     for (auto row = attempt.rows.begin(); row != attempt.rows.end(); ++row) {

@@ -35,7 +35,7 @@ TEST_CASE("each hazard has its flag, and a clean row has none") {
   CHECK(with([](Result& r) { r.routing = "uniform"; }) == "R");
   CHECK(with([](Result& r) { r.throttle = {"hw_thermal_slowdown"}; }) == "T");
   CHECK(with([](Result& r) { r.throttle = {"idle"}; }).empty());  // slows nothing that is timed
-  CHECK(with([](Result& r) { r.ci95_high = 1.05; }) == "N");          // half-width 3 %, above 2 %
+  CHECK(with([](Result& r) { r.ci95_high = 1.05; }) == "N");      // half-width 3 %, above 2 %
   CHECK(with([](Result& r) { r.contention = 1.3; }) == "N");
   CHECK(with([](Result& r) { r.flags = "X"; }) == "X");  // that the point brought along
   CHECK(with([](Result& r) { r.flags = "X", r.method = "estimated", r.contention = 2, r.parity = "none"; }) == "ENUX");
