@@ -1,0 +1,225 @@
+# gnuplot 'prediction.gp': draws prediction from prediction.csv.
+# gnuplot -e "formats='pdf'" 'prediction.gp': other formats, of svg png pdf tex.
+# 1 is the cost model's roofline time; what lies above is lost to kernels and launches. ring-nano-linear and ring-pico-linear, f32, Intel(R) Xeon(R) Processor, 2 cores, reference, batch 1, batch 8, batch 4, commit f1f2727, n = 2 to 6. Bars: 95 % intervals. Hollow points and dashed lines: estimated, not run whole. 18 more lines are left out.
+FILE = 'prediction.csv'  # columns: panel series quantity label kind x x_label y low high n
+if (!exists('formats')) formats = 'svg'
+
+do for [format in formats] {
+tex = format eq 'tex'
+paper = tex || format eq 'pdf'  # without a title: the caption says it
+key_spacing = 1.15; key_width = 0
+if (format eq 'svg') { key_spacing = 0.88; key_width = -12.7 }
+if (format eq 'svg') { set terminal svg size 672,703 font 'sans-serif,12.7' background '#ffffff' linewidth 1.2; set output 'prediction.svg' }
+if (format eq 'png') { set terminal pngcairo size 1400,1464 font 'sans,9.5' fontscale 2.083 linewidth 2.4 pointscale 2.2; set output 'prediction.png' }
+if (format eq 'pdf') { set terminal pdfcairo size 7in,7.32in font 'sans,9.5' linewidth 1; set output 'prediction.pdf' }
+if (format eq 'tex') { set terminal cairolatex pdf input size 7in,7.32in font ',' . '9.5' linewidth 1; set output 'prediction-tex.tex' }
+
+# Words.
+title = 'Measured over predicted time'
+subtitle = 'ring-nano-linear and ring-pico-linear, f32, Intel(R) Xeon(R) Processor, 2 cores'
+x_label = 'context (tokens)'
+y1_label = 'measured over predicted'
+l1 = 'prefill, 3:1 hybrid, 8 layers, batch 1, 0 generated'
+l2 = 'prefill, softmax, 8 layers, batch 1, 0 generated'
+l3 = 'prefill, softmax, 16 layers, batch 1, 0 generated'
+l4 = 'prefill, 1:1 hybrid, 16 layers, batch 1, 0 generated'
+l5 = 'prefill, 3:1 hybrid, 16 layers, batch 1, 0 generated'
+l6 = 'prefill, 7:1 hybrid, 16 layers, batch 1, 0 generated'
+l7 = 'prefill, 15:1 hybrid, 16 layers, batch 1, 0 generated'
+l8 = 'prefill, linear, 16 layers, batch 1, 0 generated'
+l9 = 'decode, 3:1 hybrid, 8 layers, batch 1, 32 generated'
+l10 = 'decode, softmax, 8 layers, batch 1, 32 generated'
+l11 = 'decode, softmax, 16 layers, batch 1, 32 generated'
+l12 = 'decode, 1:1 hybrid, 16 layers, batch 1, 32 generated'
+l13 = 'decode, 3:1 hybrid, 16 layers, batch 1, 32 generated'
+l14 = 'decode, 7:1 hybrid, 16 layers, batch 1, 32 generated'
+l15 = 'decode, 15:1 hybrid, 16 layers, batch 1, 32 generated'
+l16 = 'decode, linear, 16 layers, batch 1, 32 generated'
+l17 = 'estimated'
+
+# Lines: from 1 measured, from 101 not measured (hollow, dashed), from 201 intervals.
+set style line 1 linecolor rgb '#0072B2' linewidth 1.6 pointtype 7 pointsize 0.65
+set style line 101 linecolor rgb '#0072B2' linewidth 1.28 dashtype (6,4) pointtype 6 pointsize 0.747
+set style line 201 linecolor rgb '#0072B2' linewidth 0.96 pointtype 0
+set style line 2 linecolor rgb '#D55E00' linewidth 1.6 pointtype 5 pointsize 0.65
+set style line 102 linecolor rgb '#D55E00' linewidth 1.28 dashtype (6,4) pointtype 4 pointsize 0.747
+set style line 202 linecolor rgb '#D55E00' linewidth 0.96 pointtype 0
+set style line 3 linecolor rgb '#009E73' linewidth 1.6 pointtype 9 pointsize 0.65
+set style line 103 linecolor rgb '#009E73' linewidth 1.28 dashtype (6,4) pointtype 8 pointsize 0.747
+set style line 203 linecolor rgb '#009E73' linewidth 0.96 pointtype 0
+set style line 4 linecolor rgb '#CC79A7' linewidth 1.6 pointtype 13 pointsize 0.65
+set style line 104 linecolor rgb '#CC79A7' linewidth 1.28 dashtype (6,4) pointtype 12 pointsize 0.747
+set style line 204 linecolor rgb '#CC79A7' linewidth 0.96 pointtype 0
+set style line 5 linecolor rgb '#E69F00' linewidth 1.6 pointtype 11 pointsize 0.65
+set style line 105 linecolor rgb '#E69F00' linewidth 1.28 dashtype (6,4) pointtype 10 pointsize 0.747
+set style line 205 linecolor rgb '#E69F00' linewidth 0.96 pointtype 0
+set style line 6 linecolor rgb '#56B4E9' linewidth 1.6 pointtype 15 pointsize 0.65
+set style line 106 linecolor rgb '#56B4E9' linewidth 1.28 dashtype (6,4) pointtype 14 pointsize 0.747
+set style line 206 linecolor rgb '#56B4E9' linewidth 0.96 pointtype 0
+set style line 7 linecolor rgb '#000000' linewidth 1.6 pointtype 7 pointsize 0.65
+set style line 107 linecolor rgb '#000000' linewidth 1.28 dashtype (6,4) pointtype 6 pointsize 0.747
+set style line 207 linecolor rgb '#000000' linewidth 0.96 pointtype 0
+set style line 8 linecolor rgb '#7F7F7F' linewidth 1.6 pointtype 5 pointsize 0.65
+set style line 108 linecolor rgb '#7F7F7F' linewidth 1.28 dashtype (6,4) pointtype 4 pointsize 0.747
+set style line 208 linecolor rgb '#7F7F7F' linewidth 0.96 pointtype 0
+set style line 9 linecolor rgb '#0072B2' linewidth 1.6 pointtype 13 pointsize 0.65
+set style line 109 linecolor rgb '#0072B2' linewidth 1.28 dashtype (6,4) pointtype 12 pointsize 0.747
+set style line 209 linecolor rgb '#0072B2' linewidth 0.96 pointtype 0
+set style line 10 linecolor rgb '#D55E00' linewidth 1.6 pointtype 11 pointsize 0.65
+set style line 110 linecolor rgb '#D55E00' linewidth 1.28 dashtype (6,4) pointtype 10 pointsize 0.747
+set style line 210 linecolor rgb '#D55E00' linewidth 0.96 pointtype 0
+set style line 11 linecolor rgb '#009E73' linewidth 1.6 pointtype 15 pointsize 0.65
+set style line 111 linecolor rgb '#009E73' linewidth 1.28 dashtype (6,4) pointtype 14 pointsize 0.747
+set style line 211 linecolor rgb '#009E73' linewidth 0.96 pointtype 0
+set style line 12 linecolor rgb '#CC79A7' linewidth 1.6 pointtype 7 pointsize 0.65
+set style line 112 linecolor rgb '#CC79A7' linewidth 1.28 dashtype (6,4) pointtype 6 pointsize 0.747
+set style line 212 linecolor rgb '#CC79A7' linewidth 0.96 pointtype 0
+set style line 13 linecolor rgb '#E69F00' linewidth 1.6 pointtype 5 pointsize 0.65
+set style line 113 linecolor rgb '#E69F00' linewidth 1.28 dashtype (6,4) pointtype 4 pointsize 0.747
+set style line 213 linecolor rgb '#E69F00' linewidth 0.96 pointtype 0
+set style line 14 linecolor rgb '#56B4E9' linewidth 1.6 pointtype 9 pointsize 0.65
+set style line 114 linecolor rgb '#56B4E9' linewidth 1.28 dashtype (6,4) pointtype 8 pointsize 0.747
+set style line 214 linecolor rgb '#56B4E9' linewidth 0.96 pointtype 0
+set style line 15 linecolor rgb '#000000' linewidth 1.6 pointtype 13 pointsize 0.65
+set style line 115 linecolor rgb '#000000' linewidth 1.28 dashtype (6,4) pointtype 12 pointsize 0.747
+set style line 215 linecolor rgb '#000000' linewidth 0.96 pointtype 0
+set style line 16 linecolor rgb '#7F7F7F' linewidth 1.6 pointtype 11 pointsize 0.65
+set style line 116 linecolor rgb '#7F7F7F' linewidth 1.28 dashtype (6,4) pointtype 10 pointsize 0.747
+set style line 216 linecolor rgb '#7F7F7F' linewidth 0.96 pointtype 0
+set style line 20 linecolor rgb '#555555' linewidth 0.96 dashtype (6,4) pointtype 6 pointsize 0.65
+set style line 21 linecolor rgb '#555555' linewidth 1.6
+set style line 22 linecolor rgb '#777777' linewidth 0.96 dashtype (2,3)
+set style line 23 linecolor rgb '#777777' linewidth 0.96
+set style line 30 linecolor rgb '#000000' linewidth 1.6 pointtype 3 pointsize 1.3
+set style line 31 linecolor rgb '#000000' linewidth 1.6 pointtype 2 pointsize 1.3
+set style line 32 linecolor rgb '#000000' linewidth 1.6 pointtype 1 pointsize 1.3
+
+set datafile separator ','
+set datafile columnheaders
+set datafile missing NaN
+set termoption noenhanced
+set encoding utf8
+set border 3 linecolor rgb '#444444'
+set tics scale 0.6
+set grid xtics ytics linecolor rgb '#e4e4e4' linewidth 0.6 linetype 1
+set errorbars 0.6
+unset key
+set lmargin at screen 0.1025
+set rmargin at screen 0.9683
+set logscale x
+set xtics nomirror ('256' 256, '512' 512, '1k' 1024, '2k' 2048, '4k' 4096, '8k' 8192, '16k' 16384, '32k' 32768, '64k' 65536, '128k' 131072, '256k' 262144, '512k' 524288)
+set xrange [174.85315286456262:767602.5613559401]
+
+set multiplot
+
+# Panel 0: measured_over_predicted
+set bmargin at screen 0.4757
+set tmargin at screen 0.9156
+set label 1 y1_label at screen 0.02205, graph 0.5 center rotate
+set logscale y
+set ytics nomirror ('0.7x' 0.7000000000000001, '1x' 1, '1.5x' 1.5, '2x' 2, '3x' 3, '5x' 5)
+set yrange [0.6294737643067922:5.567423567905002]
+if (!paper) {
+  set label 2 title at graph 0.5, graph 1 center offset 0,2.2
+  set label 3 subtitle at graph 0.5, graph 1 center offset 0,0.9 textcolor rgb '#555555'
+}
+set label 4 x_label at graph 0.5, screen 0.4253 center
+plot 1 with lines linestyle 23 notitle, \
+     FILE using 6:($1 == 0 && $2 == 0 ? $8 : NaN) with lines linestyle 101 notitle, \
+     FILE using 6:($1 == 0 && $2 == 0 && strcol(5) eq 'measured' ? $8 : NaN) with lines linestyle 1 notitle, \
+     FILE using 6:($1 == 0 && $2 == 0 ? $8 : NaN):9:10 with yerrorbars linestyle 201 notitle, \
+     FILE using 6:($1 == 0 && $2 == 0 && strcol(5) ne 'measured' ? $8 : NaN) with points linestyle 101 notitle, \
+     FILE using 6:($1 == 0 && $2 == 0 && strcol(5) eq 'measured' ? $8 : NaN) with points linestyle 1 notitle, \
+     FILE using 6:($1 == 0 && $2 == 1 ? $8 : NaN) with lines linestyle 102 notitle, \
+     FILE using 6:($1 == 0 && $2 == 1 && strcol(5) eq 'measured' ? $8 : NaN) with lines linestyle 2 notitle, \
+     FILE using 6:($1 == 0 && $2 == 1 ? $8 : NaN):9:10 with yerrorbars linestyle 202 notitle, \
+     FILE using 6:($1 == 0 && $2 == 1 && strcol(5) ne 'measured' ? $8 : NaN) with points linestyle 102 notitle, \
+     FILE using 6:($1 == 0 && $2 == 1 && strcol(5) eq 'measured' ? $8 : NaN) with points linestyle 2 notitle, \
+     FILE using 6:($1 == 0 && $2 == 2 ? $8 : NaN) with lines linestyle 103 notitle, \
+     FILE using 6:($1 == 0 && $2 == 2 && strcol(5) eq 'measured' ? $8 : NaN) with lines linestyle 3 notitle, \
+     FILE using 6:($1 == 0 && $2 == 2 ? $8 : NaN):9:10 with yerrorbars linestyle 203 notitle, \
+     FILE using 6:($1 == 0 && $2 == 2 && strcol(5) ne 'measured' ? $8 : NaN) with points linestyle 103 notitle, \
+     FILE using 6:($1 == 0 && $2 == 2 && strcol(5) eq 'measured' ? $8 : NaN) with points linestyle 3 notitle, \
+     FILE using 6:($1 == 0 && $2 == 3 ? $8 : NaN) with lines linestyle 104 notitle, \
+     FILE using 6:($1 == 0 && $2 == 3 && strcol(5) eq 'measured' ? $8 : NaN) with lines linestyle 4 notitle, \
+     FILE using 6:($1 == 0 && $2 == 3 ? $8 : NaN):9:10 with yerrorbars linestyle 204 notitle, \
+     FILE using 6:($1 == 0 && $2 == 3 && strcol(5) ne 'measured' ? $8 : NaN) with points linestyle 104 notitle, \
+     FILE using 6:($1 == 0 && $2 == 3 && strcol(5) eq 'measured' ? $8 : NaN) with points linestyle 4 notitle, \
+     FILE using 6:($1 == 0 && $2 == 4 ? $8 : NaN) with lines linestyle 105 notitle, \
+     FILE using 6:($1 == 0 && $2 == 4 && strcol(5) eq 'measured' ? $8 : NaN) with lines linestyle 5 notitle, \
+     FILE using 6:($1 == 0 && $2 == 4 ? $8 : NaN):9:10 with yerrorbars linestyle 205 notitle, \
+     FILE using 6:($1 == 0 && $2 == 4 && strcol(5) ne 'measured' ? $8 : NaN) with points linestyle 105 notitle, \
+     FILE using 6:($1 == 0 && $2 == 4 && strcol(5) eq 'measured' ? $8 : NaN) with points linestyle 5 notitle, \
+     FILE using 6:($1 == 0 && $2 == 5 ? $8 : NaN) with lines linestyle 106 notitle, \
+     FILE using 6:($1 == 0 && $2 == 5 && strcol(5) eq 'measured' ? $8 : NaN) with lines linestyle 6 notitle, \
+     FILE using 6:($1 == 0 && $2 == 5 ? $8 : NaN):9:10 with yerrorbars linestyle 206 notitle, \
+     FILE using 6:($1 == 0 && $2 == 5 && strcol(5) ne 'measured' ? $8 : NaN) with points linestyle 106 notitle, \
+     FILE using 6:($1 == 0 && $2 == 5 && strcol(5) eq 'measured' ? $8 : NaN) with points linestyle 6 notitle, \
+     FILE using 6:($1 == 0 && $2 == 6 ? $8 : NaN) with lines linestyle 107 notitle, \
+     FILE using 6:($1 == 0 && $2 == 6 && strcol(5) eq 'measured' ? $8 : NaN) with lines linestyle 7 notitle, \
+     FILE using 6:($1 == 0 && $2 == 6 ? $8 : NaN):9:10 with yerrorbars linestyle 207 notitle, \
+     FILE using 6:($1 == 0 && $2 == 6 && strcol(5) ne 'measured' ? $8 : NaN) with points linestyle 107 notitle, \
+     FILE using 6:($1 == 0 && $2 == 6 && strcol(5) eq 'measured' ? $8 : NaN) with points linestyle 7 notitle, \
+     FILE using 6:($1 == 0 && $2 == 7 ? $8 : NaN) with lines linestyle 108 notitle, \
+     FILE using 6:($1 == 0 && $2 == 7 && strcol(5) eq 'measured' ? $8 : NaN) with lines linestyle 8 notitle, \
+     FILE using 6:($1 == 0 && $2 == 7 ? $8 : NaN):9:10 with yerrorbars linestyle 208 notitle, \
+     FILE using 6:($1 == 0 && $2 == 7 && strcol(5) ne 'measured' ? $8 : NaN) with points linestyle 108 notitle, \
+     FILE using 6:($1 == 0 && $2 == 7 && strcol(5) eq 'measured' ? $8 : NaN) with points linestyle 8 notitle, \
+     FILE using 6:($1 == 0 && $2 == 8 && strcol(5) eq 'measured' ? $8 : NaN) with lines linestyle 9 notitle, \
+     FILE using 6:($1 == 0 && $2 == 8 ? $8 : NaN):9:10 with yerrorbars linestyle 209 notitle, \
+     FILE using 6:($1 == 0 && $2 == 8 && strcol(5) eq 'measured' ? $8 : NaN) with points linestyle 9 notitle, \
+     FILE using 6:($1 == 0 && $2 == 9 && strcol(5) eq 'measured' ? $8 : NaN) with lines linestyle 10 notitle, \
+     FILE using 6:($1 == 0 && $2 == 9 ? $8 : NaN):9:10 with yerrorbars linestyle 210 notitle, \
+     FILE using 6:($1 == 0 && $2 == 9 && strcol(5) eq 'measured' ? $8 : NaN) with points linestyle 10 notitle, \
+     FILE using 6:($1 == 0 && $2 == 10 && strcol(5) eq 'measured' ? $8 : NaN) with lines linestyle 11 notitle, \
+     FILE using 6:($1 == 0 && $2 == 10 ? $8 : NaN):9:10 with yerrorbars linestyle 211 notitle, \
+     FILE using 6:($1 == 0 && $2 == 10 && strcol(5) eq 'measured' ? $8 : NaN) with points linestyle 11 notitle, \
+     FILE using 6:($1 == 0 && $2 == 11 && strcol(5) eq 'measured' ? $8 : NaN) with lines linestyle 12 notitle, \
+     FILE using 6:($1 == 0 && $2 == 11 ? $8 : NaN):9:10 with yerrorbars linestyle 212 notitle, \
+     FILE using 6:($1 == 0 && $2 == 11 && strcol(5) eq 'measured' ? $8 : NaN) with points linestyle 12 notitle, \
+     FILE using 6:($1 == 0 && $2 == 12 && strcol(5) eq 'measured' ? $8 : NaN) with lines linestyle 13 notitle, \
+     FILE using 6:($1 == 0 && $2 == 12 ? $8 : NaN):9:10 with yerrorbars linestyle 213 notitle, \
+     FILE using 6:($1 == 0 && $2 == 12 && strcol(5) eq 'measured' ? $8 : NaN) with points linestyle 13 notitle, \
+     FILE using 6:($1 == 0 && $2 == 13 && strcol(5) eq 'measured' ? $8 : NaN) with lines linestyle 14 notitle, \
+     FILE using 6:($1 == 0 && $2 == 13 ? $8 : NaN):9:10 with yerrorbars linestyle 214 notitle, \
+     FILE using 6:($1 == 0 && $2 == 13 && strcol(5) eq 'measured' ? $8 : NaN) with points linestyle 14 notitle, \
+     FILE using 6:($1 == 0 && $2 == 14 && strcol(5) eq 'measured' ? $8 : NaN) with lines linestyle 15 notitle, \
+     FILE using 6:($1 == 0 && $2 == 14 ? $8 : NaN):9:10 with yerrorbars linestyle 215 notitle, \
+     FILE using 6:($1 == 0 && $2 == 14 && strcol(5) eq 'measured' ? $8 : NaN) with points linestyle 15 notitle, \
+     FILE using 6:($1 == 0 && $2 == 15 && strcol(5) eq 'measured' ? $8 : NaN) with lines linestyle 16 notitle, \
+     FILE using 6:($1 == 0 && $2 == 15 ? $8 : NaN):9:10 with yerrorbars linestyle 216 notitle, \
+     FILE using 6:($1 == 0 && $2 == 15 && strcol(5) eq 'measured' ? $8 : NaN) with points linestyle 16 notitle
+
+# Legend
+unset border
+unset tics
+unset grid
+unset label
+unset arrow
+unset logscale
+set margins at screen 0, screen 1, screen 0, screen 1
+set xrange [0:1]
+set yrange [0:1]
+set key at screen 0.5, screen 0.4078 center top vertical Left reverse samplen 2.5 spacing key_spacing width key_width maxrows 17
+plot NaN notitle, \
+     keyentry with linespoints linestyle 1 title l1, \
+     keyentry with linespoints linestyle 2 title l2, \
+     keyentry with linespoints linestyle 3 title l3, \
+     keyentry with linespoints linestyle 4 title l4, \
+     keyentry with linespoints linestyle 5 title l5, \
+     keyentry with linespoints linestyle 6 title l6, \
+     keyentry with linespoints linestyle 7 title l7, \
+     keyentry with linespoints linestyle 8 title l8, \
+     keyentry with linespoints linestyle 9 title l9, \
+     keyentry with linespoints linestyle 10 title l10, \
+     keyentry with linespoints linestyle 11 title l11, \
+     keyentry with linespoints linestyle 12 title l12, \
+     keyentry with linespoints linestyle 13 title l13, \
+     keyentry with linespoints linestyle 14 title l14, \
+     keyentry with linespoints linestyle 15 title l15, \
+     keyentry with linespoints linestyle 16 title l16, \
+     keyentry with linespoints linestyle 20 title l17
+unset multiplot
+unset output
+reset
+}
