@@ -115,6 +115,11 @@ std::string make_run_id(const std::string& experiment) {
 
 namespace {
 
+RunPlan without_places(RunPlan plan) {
+  for (std::string& argument : plan.argv) argument = without_place(argument);
+  return plan;
+}
+
 std::string environment_of(const RunPlan& plan) {
   return environment_json(capture_environment(plan.gpu ? GpuDetail::cuda : GpuDetail::none));
 }
@@ -148,8 +153,7 @@ RunFolder::RunFolder(const fs::path& results, const RunPlan& plan)
       id_(path_.filename()),
       started_(utc_now()),
       environment_json_(environment_of(plan)),
-      plan_(plan) {
-  for (std::string& argument : plan_.argv) argument = without_place(argument);
+      plan_(without_places(plan)) {
   locks_.push_back(lock_machine(results_));
   std::error_code error;
   if (!fs::create_directory(path_, error)) throw cannot_write(path_);
@@ -162,7 +166,7 @@ RunFolder::RunFolder(const fs::path& results, const RunPlan& plan)
 }
 
 RunFolder::RunFolder(const fs::path& results, const RunPlan& plan, const std::string& run, bool mix_builds)
-    : results_(results), environment_json_(environment_of(plan)), plan_(plan) {
+    : results_(results), environment_json_(environment_of(plan)), plan_(without_places(plan)) {
   path_ = find_run(run, results_);
   if (!fs::is_directory(path_)) throw UsageError("--resume: '" + run + "' is no run's folder.");
   locks_.push_back(lock_machine(results_));

@@ -130,7 +130,9 @@ TEST_CASE("a run is gone on with by the same plan and build alone, from its last
   }
   std::ofstream(run / "points.jsonl", std::ios::app) << line.substr(0, 40);  // killed while writing
   {
-    RunFolder again(folder.path, plan_named("prefill"), "", false);
+    RunPlan plan = plan_named("prefill");
+    plan.argv.push_back("/home/somebody/plan.json");
+    RunFolder again(folder.path, plan, "", false);
     CHECK(again.torn_line());
     CHECK(again.id() == run.filename());
     CHECK(read_file(run / "points.jsonl") == line);
@@ -140,6 +142,7 @@ TEST_CASE("a run is gone on with by the same plan and build alone, from its last
   }
   CHECK(lines_of(read_file(run / "points.jsonl")) == 2);
   CHECK(Json::parse(read_file(run / "run.json"))["counts"] == Json({{"ok", 2}}));  // those of before, too
+  CHECK(read_file(run / "run.json").find("somebody") == std::string::npos);
   const auto refusal = [&](const RunPlan& plan, bool mix_builds = false) {
     try {
       RunFolder other(folder.path, plan, run.filename(), mix_builds);
