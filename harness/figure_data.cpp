@@ -304,7 +304,8 @@ std::vector<FigureSeries> lines_of_panel(const std::vector<Placed>& placed, size
       break;
     }
     FigureSeries line = {order[style], style, {}};
-    for (const auto& [x, points] : found->second) {
+    for (const auto& [x, all] : found->second) {
+      const std::vector<FigurePoint>& points = all;  // a name that a lambda may refer to
       if (scattered) {
         line.points.insert(line.points.end(), points.begin(), points.end());
         continue;

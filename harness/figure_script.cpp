@@ -294,7 +294,7 @@ bool has_interval(const FigureSeries& line) {
 std::vector<LegendEntry> legend_of(const FigureData& data) {
   std::vector<LegendEntry> legend;
   std::set<size_t> seen;
-  bool estimated = false, computed = false, intervals = false, measured = false;
+  bool estimated = false, computed = false, measured = false;
   for (const FigurePanel& panel : data.panels)
     for (const FigureSeries& line : panel.series) {
       for (const FigurePoint& p : line.points) {
@@ -302,7 +302,6 @@ std::vector<LegendEntry> legend_of(const FigureData& data) {
         estimated |= p.kind == PointKind::estimated;
         computed |= p.kind == PointKind::computed;
       }
-      intervals |= has_interval(line);
       if (!seen.insert(line.style).second) continue;
       const std::string s = std::to_string(line.style % style_count + 1),
                         other_style = std::to_string(line.style % style_count + 101);

@@ -26,7 +26,10 @@ class JsonObject {
     if (!value_.is_object()) throw UsageError(where_ + ": found " + shown(value_) + ", expected an object.");
   }
 
-  bool has(const std::string& key) { return known_.insert(key).second, value_.contains(key); }
+  bool has(const std::string& key) {
+    known_.insert(key);
+    return value_.contains(key);
+  }
   std::string text(const std::string& key) { return get<std::string>(key, "a string", &Json::is_string); }
   double number(const std::string& key) { return get<double>(key, "a number", &Json::is_number); }
   int64_t integer(const std::string& key) { return get<int64_t>(key, "an integer", &Json::is_number_integer); }

@@ -416,7 +416,7 @@ struct Column {
 
 std::vector<Column> columns_for(std::span<const Result> results) {
   const auto number = [](const Maybe<int64_t>& n) { return n ? std::to_string(*n) : ""; };
-  const auto planned = [](std::function<std::string(const Result&)> text) {  // of a dry run
+  const auto planned = [](const std::function<std::string(const Result&)>& text) {  // of a dry run
     return [text](const Result& r) { return r.status == "skipped" ? text(r) : ""; };
   };
   std::vector<Column> columns = {
