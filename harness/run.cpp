@@ -186,6 +186,9 @@ class Run {
     return code;
   }
 
+  // What a certificate is made for.
+  static std::string engine_and_config(const Point& point) { return point.engine + " " + point.config.sha(); }
+
   // In the order of the grid.
   std::vector<Result> finished() const {
     std::vector<Result> rows;
@@ -214,6 +217,8 @@ class Run {
       if (point.error.empty() && point.phase == "e2e" && point.batch == 0) choose_batch(point);
       int64_t& tokens = tokens_[session_key(point)];
       tokens = std::max(tokens, point.tokens());
+      int64_t& deepest = deepest_[engine_and_config(point)];
+      deepest = std::max(deepest, point.ctx);
       points_.push_back(std::move(point));
     }
     for (size_t i = first; i < points_.size(); ++i) {
@@ -653,12 +658,9 @@ class Run {
 
   // Before anything of the point's engine is timed.
   void certify(const Point& point) {
-    int64_t depth = 0;
-    for (const Point& other : points_)
-      if (other.engine == point.engine && other.config.sha() == point.config.sha()) depth = std::max(depth, other.ctx);
     const Plan& plan = plan_of(point);
     const std::string failed = certifier_.certify(plan, point, engine_options(plan, point, max_tokens(point), threads_),
-                                                  device_name(point.engine), depth,
+                                                  device_name(point.engine), deepest_.at(engine_and_config(point)),
                                                   folder_ ? folder_->path() / "parity" : std::filesystem::path(),
                                                   [this](const std::string& text) { progress_->update(text); });
     if (!failed.empty() && !whole_.quiet) progress_->note("warning W-PARITY: " + failed);
@@ -680,7 +682,10 @@ class Run {
   void measure_groups(Attempt& attempt) {
     const Point& point = point_of(attempt);
     sessions_.clear();  // what is held would count against what is tried now
-    const auto add = [&](const Point& shallow) { tokens_[session_key(shallow)] = max_tokens(point); };
+    const auto add = [&](const Point& shallow) {
+      tokens_[session_key(shallow)] = max_tokens(point);
+      deepest_[engine_and_config(shallow)] = point.ctx;
+    };
     const auto fits = [&](const Point& shallow) {
       add(shallow);
       return planned_memory(shallow).total() <= engine_free_memory(point.engine);
@@ -773,8 +778,7 @@ class Run {
     measure_turn(turn);
     const std::optional<Result>&row = results_[first], &twin = results_[first + 1];
     if (!row || !twin || !row->value || !twin->value)
-      throw Failure(ExitCode::points_failed, "--find-crossover: " + title(points_[first]) +
-                                                 " has no number: " + (row ? row->error.value_or("") : std::string()));
+      throw NoNumber("not found, a point has no number: " + title(points_[first]));
     return speed_up(*row, *twin);
   }
 
@@ -846,6 +850,7 @@ class Run {
   std::vector<std::vector<Lane>> turns_;          // in the order in which they are measured
   std::vector<bool> mine_;                        // of each point: in this process's shard
   std::map<std::string, int64_t> tokens_;         // that each session's sequences must hold: of all points that use it
+  std::map<std::string, int64_t> deepest_;        // longest cache timed with an engine and config
   std::map<std::string, int64_t> memory_limits_;  // of batch auto, by engine
   std::vector<double> work_;                      // of each point
   std::vector<std::optional<Result>> results_;    // of each point
