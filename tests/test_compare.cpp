@@ -14,6 +14,7 @@
 #include "harness/speedup.h"
 #include "tests/catch.h"
 #include "tests/folder.h"
+#include "tests/printed.h"
 
 using namespace ringbench;
 namespace fs = std::filesystem;
@@ -106,17 +107,7 @@ void write_jsonl(const fs::path& path, const Results& rows) {
 
 // What `run_compare` prints, and its exit code.
 std::pair<ExitCode, std::string> printed(const CompareRequest& request) {
-  std::ostringstream out;
-  std::streambuf* before = std::cout.rdbuf(out.rdbuf());
-  ExitCode code = ExitCode::internal;
-  try {
-    code = run_compare(request);
-  } catch (...) {
-    std::cout.rdbuf(before);
-    throw;
-  }
-  std::cout.rdbuf(before);
-  return {code, out.str()};
+  return printed_by([&] { return run_compare(request); });
 }
 
 }  // namespace

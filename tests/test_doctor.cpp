@@ -11,6 +11,7 @@
 #include "harness/calibrate.h"
 #include "tests/catch.h"
 #include "tests/folder.h"
+#include "tests/printed.h"
 
 using namespace ringbench;
 using Json = nlohmann::json;
@@ -61,17 +62,8 @@ struct Ran {
   std::string out;
 };
 Ran run(const DoctorRequest& request) {
-  std::ostringstream out;
-  std::streambuf* const before = std::cout.rdbuf(out.rdbuf());
-  ExitCode code = ExitCode::internal;
-  try {
-    code = run_doctor(request);
-  } catch (...) {
-    std::cout.rdbuf(before);
-    throw;
-  }
-  std::cout.rdbuf(before);
-  return {code, out.str()};
+  const auto [code, out] = printed_by([&] { return run_doctor(request); });
+  return {code, out};
 }
 
 }  // namespace
