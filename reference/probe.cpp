@@ -2,6 +2,7 @@
 #include "reference/probe.h"
 
 #include <Eigen/Core>
+#include <algorithm>
 #include <memory>
 #include <stdexcept>
 #include <vector>
@@ -42,7 +43,7 @@ template <class Make> Probe of_type(DType dtype, const Make& make) {
 Probe fma_probe(DType dtype) {
   return of_type(dtype, []<class Real>(Real) {
     // 12 independent chains of full-width vectors hide the latency of an FMA (4 cycles, two units) on 16 registers.
-    constexpr int kBytes = EIGEN_MAX_ALIGN_BYTES > 0 ? EIGEN_MAX_ALIGN_BYTES : 16, kChains = 12, kSteps = 200000;
+    constexpr int kBytes = std::max(EIGEN_MAX_ALIGN_BYTES, 16), kChains = 12, kSteps = 200000;
     using Vector [[gnu::vector_size(kBytes)]] = Real;
     const int tasks = threads();
     return Probe{.flops = 2.0 * kBytes / sizeof(Real) * kChains * kSteps * tasks, .bytes = 0, .run = [tasks] {
