@@ -13,7 +13,7 @@ Certifier::Certifier(const std::filesystem::path& results)
 std::string Certifier::certify(const Plan& plan, const Point& point, const EngineOptions& options,
                                const std::string& device, int64_t depth, const std::filesystem::path& folder,
                                const std::function<void(const std::string&)>& progress) {
-  const MeasuredWith with{build_, device, point.engine, std::string(name_of(point.dtype)), point.config.sha(), {}};
+  const MeasuredWith with{build_, device, point.engine, std::string(name_of(point.dtype)), point.config_sha, {}};
   if (plan.parity == ParityMode::off || !certified_.insert(with).second) return "";
   const Weights weights = point.checkpoint.empty() ? Weights::random(point.config, plan.seed, plan.dummy)
                                                    : Weights::load(point.config, point.checkpoint);

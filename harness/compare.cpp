@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <fstream>
+#include <future>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -617,11 +618,17 @@ ExitCode run_compare(const CompareRequest& request) {
     outputs.emplace_back(path, format);
   }
   Comparer comparer(request.options);
-  Strings notes, header;
+  const std::filesystem::path first = find_run(request.first, request.results);
+  const std::filesystem::path second = find_run(request.second, request.results);
+  Strings notes, second_notes, header;
+  auto reading_second = std::async(std::launch::async, [&] {
+    return read_side(
+        "B", second, [&](const Result& r) { comparer.add_second(r); }, second_notes);
+  });
   header.push_back(read_side(
-      "A", find_run(request.first, request.results), [&](const Result& r) { comparer.add_first(r); }, notes));
-  header.push_back(read_side(
-      "B", find_run(request.second, request.results), [&](const Result& r) { comparer.add_second(r); }, notes));
+      "A", first, [&](const Result& r) { comparer.add_first(r); }, notes));
+  header.push_back(reading_second.get());
+  notes.insert(notes.end(), second_notes.begin(), second_notes.end());
   Comparison comparison = comparer.compare();
   comparison.notes.insert(comparison.notes.begin(), notes.begin(), notes.end());
 

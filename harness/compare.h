@@ -8,6 +8,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "harness/failure.h"
@@ -60,7 +61,7 @@ class Comparer {
  public:
   // Throws UsageError for a condition or key that is none.
   explicit Comparer(CompareOptions options);
-  // Of a retried point the last one counts.
+  // Of a retried point the last one counts. The two sides may be added at the same time.
   void add_first(const Result& result) { add(result, first_); }
   void add_second(const Result& result) { add(result, second_); }
   // Throws UsageError if the runs have points in common, but none that was measured under the same conditions.
@@ -68,8 +69,8 @@ class Comparer {
 
  private:
   struct Run {
-    std::vector<ComparedRow> rows;         // their side a filled
-    std::map<std::string, size_t> places;  // by record_key
+    std::vector<ComparedRow> rows;                   // their side a filled
+    std::unordered_map<std::string, size_t> places;  // by record_key
   };
   static void add(const Result& result, Run& run);
   std::vector<size_t> find_partners() const;

@@ -43,7 +43,7 @@ Result describe_point(const Plan& plan, const Point& point, const RunFacts& fact
   r.phase = point.phase;
   r.engine = point.engine;
   r.model = config.name;
-  r.config_sha = config.sha();
+  r.config_sha = point.config_sha;
   r.hybrid = point.hybrid;
   r.layers = config.num_hidden_layers;
   r.linear_layers = config.count(LayerType::linear_attention);

@@ -54,33 +54,41 @@ std::vector<std::string> figure_names() {
   return names;
 }
 
-DrawnFigure draw_figure(const std::string& figure, std::span<const Result> rows, const FigureOptions& options) {
+FigureInProgress::FigureInProgress(const std::string& figure, const FigureRows& rows, const FigureOptions& options)
+    : folder_(options.folder), formats_(options.formats) {
   const FigureFile file = read_figure(figure);
   const FigureData data = collect_figure(file, rows, options.mode);
-  DrawnFigure drawn;
-  drawn.id = file.id;
-  drawn.title = file.title;
+  figure_.id = file.id;
+  figure_.title = file.title;
   if (data.empty()) {
-    drawn.note = what_it_needs(file);
-    return drawn;
+    figure_.note = what_it_needs(file);
+    return;
   }
-  drawn.caption = data.caption;
+  figure_.caption = data.caption;
   std::error_code error;
-  fs::create_directories(options.folder, error);
+  fs::create_directories(folder_, error);
   if (error)
     throw Failure(ExitCode::environment,
-                  "figures: cannot make the folder '" + options.folder.string() + "': " + error.message() + ".");
-  drawn.csv = options.folder / (file.id + ".csv");
-  drawn.gp = options.folder / (file.id + ".gp");
-  write_text(drawn.csv, figure_csv(data));
-  write_text(drawn.gp, figure_script(data, file.id, options));
-  if (!run_gnuplot(options.folder, file.id + ".gp")) {
-    drawn.note = "gnuplot is not installed: numbers and script are written, 'gnuplot " + file.id + ".gp' draws them";
-    return drawn;
-  }
-  for (const std::string& format : options.formats)
-    drawn.pictures.push_back(picture_path(options.folder, file.id, format));
-  return drawn;
+                  "figures: cannot make the folder '" + folder_.string() + "': " + error.message() + ".");
+  figure_.csv = folder_ / (file.id + ".csv");
+  figure_.gp = folder_ / (file.id + ".gp");
+  write_text(figure_.csv, figure_csv(data));
+  write_text(figure_.gp, figure_script(data, file.id, options));
+  gnuplot_ = start_gnuplot(folder_, file.id + ".gp");
+}
+
+DrawnFigure FigureInProgress::finish() {
+  if (!gnuplot_.valid()) return std::move(figure_);
+  if (gnuplot_.get())
+    for (const std::string& format : formats_) figure_.pictures.push_back(picture_path(folder_, figure_.id, format));
+  else
+    figure_.note =
+        "gnuplot is not installed: numbers and script are written, 'gnuplot " + figure_.id + ".gp' draws them";
+  return std::move(figure_);
+}
+
+DrawnFigure draw_figure(const std::string& figure, const FigureRows& rows, const FigureOptions& options) {
+  return FigureInProgress(figure, rows, options).finish();
 }
 
 }  // namespace ringbench

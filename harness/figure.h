@@ -3,10 +3,11 @@
 #pragma once
 
 #include <filesystem>
-#include <span>
+#include <future>
 #include <string>
 #include <vector>
 
+#include "harness/figure_rows.h"
 #include "harness/result.h"
 
 namespace ringbench {
@@ -28,6 +29,19 @@ struct DrawnFigure {
 
 std::vector<std::string> figure_names();  // of configs/figures, in the order of the report
 // `figure`: one of these names, or a file. Throws UsageError for another, Failure(environment) where it cannot write.
-DrawnFigure draw_figure(const std::string& figure, std::span<const Result> rows, const FigureOptions& options);
+DrawnFigure draw_figure(const std::string& figure, const FigureRows& rows, const FigureOptions& options);
+
+// The same in two steps, so that gnuplot draws one figure while the next is made ready.
+class FigureInProgress {
+ public:
+  FigureInProgress(const std::string& figure, const FigureRows& rows, const FigureOptions& options);
+  DrawnFigure finish();  // once
+
+ private:
+  DrawnFigure figure_;
+  std::filesystem::path folder_;
+  Strings formats_;
+  std::future<bool> gnuplot_;  // of a figure that has rows
+};
 
 }  // namespace ringbench

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <cstdio>
 #include <map>
+#include <numeric>
 #include <set>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "harness/cost.h"
 #include "harness/measure.h"
@@ -23,6 +23,7 @@ constexpr size_t max_lines = 16;    // of a panel: styles repeat beyond 8
 
 // One record where it stands in the figure.
 struct Placed {
+  size_t index = 0;  // of the row among the rows
   const Result* row = nullptr;
   double x = 0;
   std::vector<Maybe<FigurePoint>> points;  // one for each panel
@@ -30,11 +31,18 @@ struct Placed {
 
 // --- Which rows ---
 
-bool matches(const FigureFile& figure, const Result& row) {
-  return std::all_of(figure.rows.begin(), figure.rows.end(), [&](const auto& condition) {
-    return std::find(condition.second.begin(), condition.second.end(), field_text(row, condition.first)) !=
-           condition.second.end();
-  });
+// Indices of the rows that the figure is about.
+std::vector<size_t> matching_rows(const FigureFile& figure, const FigureRows& rows) {
+  std::vector<size_t> matching(rows.all().size());
+  std::iota(matching.begin(), matching.end(), 0);
+  for (const auto& [field, values] : figure.rows) {
+    const FigureColumn& column = rows.column(field);
+    std::vector<bool> meets;
+    for (const std::string& text : column.texts)
+      meets.push_back(std::find(values.begin(), values.end(), text) != values.end());
+    std::erase_if(matching, [&](size_t i) { return !meets[column.codes[i]]; });
+  }
+  return matching;
 }
 
 // Rows that no engine measured: what the config alone says.
@@ -61,48 +69,6 @@ std::vector<Result> analytic_rows(const FigureFile& figure) {
 
 // --- What a row says ---
 
-// Rows of one model as the baseline of other models' rows: the same workload on the same machine.
-class ModelBaseline {
- public:
-  ModelBaseline(std::span<const Result> rows, const std::string& model) {
-    for (const Result& row : rows)
-      if (row.model == model && row.value) rows_[key(row)] = &row;
-  }
-  const Result* of(const Result& row) const {
-    const auto found = rows_.find(key(row));
-    return found == rows_.end() || found->second == &row ? nullptr : found->second;
-  }
-
- private:
-  static std::string key(const Result& r) {
-    std::string key;
-    for (const std::string& text : {r.phase, r.engine, r.dtype, r.device, r.metric}) key += text + "\n";
-    const int64_t batch = r.memory_limit_bytes ? -*r.memory_limit_bytes : r.batch;
-    for (const int64_t number : {r.ctx, r.gen, batch, r.requests.value_or(-1)}) key += std::to_string(number) + "\n";
-    return key;
-  }
-  std::unordered_map<std::string, const Result*> rows_;
-};
-
-// Finds the row that another is compared with.
-class Baselines {
- public:
-  Baselines(const FigureFile& figure, std::span<const Result> rows) {
-    for (const Axis& panel : figure.panels)
-      if (panel.over == "twin" && !twins_)
-        twins_.emplace(rows);
-      else if (!panel.over.empty() && panel.over != "twin" && !models_.contains(panel.over))
-        models_.emplace(panel.over, ModelBaseline(rows, panel.over));
-  }
-  const Result* of(const Result& row, const std::string& over) const {
-    return over == "twin" ? twins_->softmax_of(row) : models_.at(over).of(row);
-  }
-
- private:
-  std::optional<Twins> twins_;
-  std::map<std::string, ModelBaseline> models_;
-};
-
 PointKind kind_of(const Result& row) {
   if (row.engine == "analytic") return PointKind::computed;
   return row.method == "estimated" ? PointKind::estimated : PointKind::measured;
@@ -111,23 +77,33 @@ PointKind kind_of(const Result& row) {
 bool is_finite(const Maybe<double>& number) { return number && std::isfinite(*number); }
 
 // Throughput over the baseline's. Times of one workload, except where each batch is as large as memory allows: then
-// the sequences count too.
+// the sequences count too. Its interval: speed_up_interval().
+double sequences_over(const Result& row, const Result& baseline) {
+  return row.requests ? 1 : static_cast<double>(row.batch) / static_cast<double>(std::max<int64_t>(1, baseline.batch));
+}
+
 Maybe<FigurePoint> speed_up_point(const Result& row, const Result* baseline) {
   if (baseline == nullptr || !is_finite(row.value) || !is_finite(baseline->value) || *row.value <= 0) return {};
-  const Ratio ratio = speed_up(row, *baseline);
-  const double sequences =
-      row.requests ? 1 : static_cast<double>(row.batch) / static_cast<double>(std::max<int64_t>(1, baseline->batch));
+  const Ratio ratio = bare_speed_up(row, *baseline);
   FigurePoint point;
-  point.y = ratio.value * sequences;
-  if (ratio.low && ratio.high) point.low = *ratio.low * sequences, point.high = *ratio.high * sequences;
+  point.y = ratio.value * sequences_over(row, *baseline);
   point.kind = ratio.estimated ? PointKind::estimated : PointKind::measured;
   if (row.n && baseline->n) point.n = std::min(*row.n, *baseline->n);
   return point;
 }
 
-Maybe<FigurePoint> point_of(const Result& row, const Axis& axis, const Baselines& baselines) {
+void speed_up_interval(const Result& row, const Result& baseline, FigurePoint& point) {
+  const Ratio ratio = speed_up(row, baseline);
+  const double sequences = sequences_over(row, baseline);
+  if (ratio.low && ratio.high) point.low = *ratio.low * sequences, point.high = *ratio.high * sequences;
+}
+
+bool is_speed_up(const Axis& axis) { return axis.quantity.kind == FigureQuantity::Kind::speed_up; }
+
+// Without the interval of a speed-up, which is worked out for what is drawn only.
+Maybe<FigurePoint> point_of(const Result& row, const Axis& axis, const FigureRows& rows) {
   const FigureQuantity& quantity = axis.quantity;
-  if (quantity.kind == FigureQuantity::Kind::speed_up) return speed_up_point(row, baselines.of(row, axis.over));
+  if (is_speed_up(axis)) return speed_up_point(row, rows.baseline_of(row, axis.over));
   const Maybe<double> y =
       quantity.kind == FigureQuantity::Kind::derived ? quantity.derive(row) : field_number(row, quantity.name);
   if (!is_finite(y) || (axis.log && *y <= 0)) return {};
@@ -166,15 +142,33 @@ const Strings& telling_fields() {
   return fields;
 }
 
-std::string series_key(const Result& row, const Strings& fields) {
-  std::string key;
-  for (const std::string& field : fields) key += field_text(row, field) + "\n";
-  return key;
-}
+// Rows by what they say in a growing list of fields: equal groups, equal texts in all of them.
+class Grouping {
+ public:
+  Grouping(const FigureRows& rows, const std::vector<Placed>& placed) : rows_(rows), placed_(placed) {
+    groups_.resize(placed.size());
+  }
+  void add(const std::string& field) {
+    const FigureColumn& column = rows_.column(field);
+    std::unordered_map<uint64_t, uint32_t> numbers;
+    for (size_t i = 0; i < groups_.size(); ++i) {
+      const uint64_t key = uint64_t{groups_[i]} << 32 | column.codes[placed_[i].index];
+      groups_[i] = numbers.try_emplace(key, static_cast<uint32_t>(numbers.size())).first->second;
+    }
+  }
+  // Numbered from 0 in the order in which they first appear.
+  const std::vector<uint32_t>& groups() const { return groups_; }
 
-bool varies(const std::vector<Placed>& placed, const std::string& field) {
-  const std::string first = field_text(*placed.front().row, field);
-  return std::any_of(placed.begin(), placed.end(), [&](const Placed& p) { return field_text(*p.row, field) != first; });
+ private:
+  const FigureRows& rows_;
+  const std::vector<Placed>& placed_;
+  std::vector<uint32_t> groups_;
+};
+
+bool varies(const FigureRows& rows, const std::vector<Placed>& placed, const std::string& field) {
+  const std::vector<uint32_t>& codes = rows.column(field).codes;
+  return std::any_of(placed.begin(), placed.end(),
+                     [&](const Placed& p) { return codes[p.index] != codes[placed.front().index]; });
 }
 
 bool never_mixed(const std::vector<Placed>& placed, const std::string& field) {
@@ -183,22 +177,50 @@ bool never_mixed(const std::vector<Placed>& placed, const std::string& field) {
   return field == "engine" || field == "device" || field == "dtype";
 }
 
-// Whether two rows of one line stand at the same x with different numbers and differ in `field`.
-bool tells_apart(const std::vector<Placed>& placed, const Strings& fields, const std::string& field) {
-  std::map<std::pair<std::string, double>, const Placed*> first;
-  for (const Placed& p : placed) {
-    const auto [at, is_new] = first.try_emplace({series_key(*p.row, fields), p.x}, &p);
-    if (is_new || field_text(*p.row, field) == field_text(*at->second->row, field)) continue;
-    for (size_t i = 0; i < p.points.size(); ++i)
-      if (p.points[i] && at->second->points[i] && p.points[i]->y != at->second->points[i]->y) return true;
+// Rows in the order of their lines and places along x; rows of one place in the order of the records.
+class Places {
+ public:
+  explicit Places(const std::vector<Placed>& placed) : placed_(placed), order_(placed.size()) {
+    std::iota(order_.begin(), order_.end(), 0);
+    std::stable_sort(order_.begin(), order_.end(), [&](size_t a, size_t b) { return placed[a].x < placed[b].x; });
   }
-  return false;
-}
+  void sort(const std::vector<uint32_t>& lines) {
+    lines_ = &lines;
+    std::stable_sort(order_.begin(), order_.end(), [&](size_t a, size_t b) { return lines[a] < lines[b]; });
+  }
+  // Whether two rows of one place have different numbers and differ in the field.
+  bool tells_apart(const FigureColumn& column) const {
+    size_t first = 0;
+    for (size_t i = 1; i < order_.size(); ++i) {
+      const Placed &a = placed_[order_[first]], &b = placed_[order_[i]];
+      if ((*lines_)[order_[i]] != (*lines_)[order_[first]] || a.x != b.x)
+        first = i;
+      else if (column.codes[a.index] != column.codes[b.index] && differ(a, b))
+        return true;
+    }
+    return false;
+  }
+
+ private:
+  static bool differ(const Placed& a, const Placed& b) {
+    for (size_t panel = 0; panel < a.points.size(); ++panel)
+      if (a.points[panel] && b.points[panel] && a.points[panel]->y != b.points[panel]->y) return true;
+    return false;
+  }
+
+  const std::vector<Placed>& placed_;
+  std::vector<size_t> order_;
+  const std::vector<uint32_t>* lines_ = nullptr;
+};
 
 // The file's fields, those that never belong on one line, and those without which different measurements would fall on
 // one another (points of a roofline may). A batch that was chosen to fill the memory changes along a line.
-Strings series_fields(const FigureFile& figure, const std::vector<Placed>& placed) {
+Strings series_fields(const FigureFile& figure, const FigureRows& rows, const std::vector<Placed>& placed) {
   Strings fields = figure.series.empty() ? Strings{"model", "hybrid"} : figure.series;
+  Grouping lines(rows, placed);
+  for (const std::string& field : fields) lines.add(field);
+  Places places(placed);
+  places.sort(lines.groups());
   const bool scattered = figure.panels.front().roofs;
   Strings candidates = telling_fields();
   std::set<std::string> tags;
@@ -207,8 +229,12 @@ Strings series_fields(const FigureFile& figure, const std::vector<Placed>& place
   candidates.insert(candidates.end() - 1, tags.begin(), tags.end());
   for (const std::string& field : candidates)
     if (field != figure.x.quantity.name && std::find(fields.begin(), fields.end(), field) == fields.end() &&
-        varies(placed, field) && (never_mixed(placed, field) || (!scattered && tells_apart(placed, fields, field))))
+        varies(rows, placed, field) &&
+        (never_mixed(placed, field) || (!scattered && places.tells_apart(rows.column(field))))) {
       fields.push_back(field);
+      lines.add(field);
+      places.sort(lines.groups());
+    }
   return fields;
 }
 
@@ -238,10 +264,10 @@ std::string in_words(const Result& row, const std::string& field) {
 }
 
 // The fields in which the lines of the figure differ; one line alone is named by its layout.
-Strings label_fields(const Strings& fields, const std::vector<Placed>& placed) {
+Strings label_fields(const Strings& fields, const FigureRows& rows, const std::vector<Placed>& placed) {
   Strings labels;
   for (const std::string& field : fields)
-    if (varies(placed, field)) labels.push_back(field);
+    if (varies(rows, placed, field)) labels.push_back(field);
   return labels.empty() ? Strings{"hybrid"} : labels;
 }
 
@@ -272,11 +298,10 @@ FigurePoint merged(const std::vector<FigurePoint>& points) {
   return point;
 }
 
-// At most max_points of them, spread over the line, both ends included.
-std::vector<FigurePoint> thinned(const std::vector<FigurePoint>& points) {
-  if (points.size() <= max_points) return points;
-  std::vector<FigurePoint> kept;
-  for (size_t i = 0; i < max_points; ++i) kept.push_back(points[i * (points.size() - 1) / (max_points - 1)]);
+// Which of `all` places along a line are drawn: at most max_points, spread over it, both ends included.
+std::vector<size_t> thinned(size_t all) {
+  std::vector<size_t> kept(std::min(all, max_points));
+  for (size_t i = 0; i < kept.size(); ++i) kept[i] = all <= max_points ? i : i * (all - 1) / (max_points - 1);
   return kept;
 }
 
@@ -286,38 +311,71 @@ struct LeftOut {
   size_t lines = 0;
 };
 
-std::vector<FigureSeries> lines_of_panel(const std::vector<Placed>& placed, size_t panel, const Strings& labels,
-                                         const Strings& order, bool scattered, LeftOut& left_out) {
-  std::map<std::string, std::map<double, std::vector<FigurePoint>>> lines;
-  for (const Placed& p : placed) {
-    if (!p.points[panel]) continue;
-    FigurePoint point = *p.points[panel];
-    point.x = p.x;
-    lines[label_of(*p.row, labels)][p.x].push_back(point);
+// The lines of a figure, which are the same in all its panels.
+struct Lines {
+  Strings labels;              // in the order in which they first appear
+  std::vector<size_t> styles;  // of each placed row: the place of its line's label
+};
+
+Lines lines_by_label(const FigureRows& rows, const std::vector<Placed>& placed, const Strings& fields) {
+  Grouping grouping(rows, placed);
+  for (const std::string& field : fields) grouping.add(field);
+  Lines lines;
+  std::unordered_map<std::string, size_t> places;
+  std::vector<size_t> style_of;  // of each group; two of them may read alike
+  for (size_t i = 0; i < placed.size(); ++i) {
+    const size_t group = grouping.groups()[i];
+    if (group == style_of.size()) {
+      const auto [place, is_new] = places.try_emplace(label_of(*placed[i].row, fields), places.size());
+      if (is_new) lines.labels.push_back(place->first);
+      style_of.push_back(place->second);
+    }
+    lines.styles.push_back(style_of[group]);
   }
+  return lines;
+}
+
+std::vector<FigureSeries> lines_of_panel(const FigureRows& rows, const std::vector<Placed>& placed, const Lines& lines,
+                                         size_t panel, const Axis& axis, LeftOut& left_out) {
+  std::vector<std::map<double, std::vector<const Placed*>>> by_x(std::min(lines.labels.size(), max_lines));
+  for (size_t i = 0; i < placed.size(); ++i) {
+    if (!placed[i].points[panel]) continue;
+    if (lines.styles[i] < max_lines)
+      by_x[lines.styles[i]][placed[i].x].push_back(&placed[i]);
+    else
+      left_out.lines = lines.labels.size() - max_lines;
+  }
+  const auto points_of = [&](const std::vector<const Placed*>& all) {
+    std::vector<FigurePoint> points;
+    for (const Placed* p : all) {
+      FigurePoint& point = points.emplace_back(*p->points[panel]);
+      point.x = p->x;
+      if (is_speed_up(axis)) speed_up_interval(*p->row, *rows.baseline_of(*p->row, axis.over), point);
+    }
+    return points;
+  };
   std::vector<FigureSeries> series;
-  for (size_t style = 0; style < order.size(); ++style) {
-    const auto found = lines.find(order[style]);
-    if (found == lines.end()) continue;
-    if (style >= max_lines) {
-      left_out.lines = order.size() - max_lines;
-      break;
-    }
-    FigureSeries line = {order[style], style, {}};
-    for (const auto& [x, all] : found->second) {
-      const std::vector<FigurePoint>& points = all;  // a name that a lambda may refer to
-      if (scattered) {
-        line.points.insert(line.points.end(), points.begin(), points.end());
-        continue;
+  for (size_t style = 0; style < by_x.size(); ++style) {
+    if (by_x[style].empty()) continue;
+    FigureSeries line = {lines.labels[style], style, {}};
+    if (axis.roofs) {
+      for (const auto& [x, all] : by_x[style])
+        for (const FigurePoint& point : points_of(all)) line.points.push_back(point);
+      const std::vector<FigurePoint> all = std::move(line.points);
+      line.points.clear();
+      for (const size_t i : thinned(all.size())) line.points.push_back(all[i]);
+      left_out.thinned |= line.points.size() < all.size();
+    } else {
+      const std::vector<std::pair<double, std::vector<const Placed*>>> places(by_x[style].begin(), by_x[style].end());
+      for (const size_t i : thinned(places.size())) {
+        const std::vector<FigurePoint> points = points_of(places[i].second);
+        left_out.merged |=
+            std::any_of(points.begin(), points.end(), [&](const FigurePoint& p) { return p.y != points[0].y; });
+        line.points.push_back(merged(points));
       }
-      const bool same =
-          std::all_of(points.begin(), points.end(), [&](const FigurePoint& p) { return p.y == points[0].y; });
-      left_out.merged |= !same;
-      line.points.push_back(merged(points));
+      left_out.thinned |= line.points.size() < places.size();
     }
-    left_out.thinned |= line.points.size() > max_points;
-    line.points = thinned(line.points);
-    series.push_back(line);
+    series.push_back(std::move(line));
   }
   return series;
 }
@@ -367,7 +425,7 @@ void add_marks(const FigureFile& figure, const std::vector<Placed>& placed, Figu
       data.marks.push_back({mark.label, {*mark.x}});
     } else if (mark.field == "crossover") {
       for (const FigurePanel& panel : data.panels) {
-        if (panel.axis.quantity.kind != FigureQuantity::Kind::speed_up) continue;
+        if (!is_speed_up(panel.axis)) continue;
         for (const FigureSeries& line : panel.series) {
           const Maybe<double> x = crossover_of(line, data.x.log);
           const bool always = !line.points.empty() && line.points.front().y >= 1;
@@ -474,10 +532,14 @@ void add_published(const FigureFile& figure, const std::vector<Placed>& placed, 
 
 // --- Caption ---
 
-// The values that the rows have in a field, in order of appearance: "a", "a and b", "5 kinds".
-std::string values_text(const std::vector<Placed>& placed, const std::string& field) {
+// The values that the rows have in a field, in order of appearance: "a", "a and b", "several".
+std::string values_text(const FigureRows& rows, const std::vector<Placed>& placed, const std::string& field) {
+  const FigureColumn& column = rows.column(field);
+  std::vector<bool> seen(column.texts.size());
   Strings values;
   for (const Placed& p : placed) {
+    if (seen[column.codes[p.index]]) continue;
+    seen[column.codes[p.index]] = true;
     const std::string text = in_words(*p.row, field);
     if (!text.empty() && std::find(values.begin(), values.end(), text) == values.end()) values.push_back(text);
     if (values.size() > 4) return "several";
@@ -485,7 +547,7 @@ std::string values_text(const std::vector<Placed>& placed, const std::string& fi
   return join(values, values.size() == 2 ? " and " : ", ");
 }
 
-std::string filled(const std::string& text, const std::vector<Placed>& placed) {
+std::string filled(const std::string& text, const FigureRows& rows, const std::vector<Placed>& placed) {
   std::string result;
   size_t at = 0;
   for (size_t open; (open = text.find('{', at)) != std::string::npos;) {
@@ -493,7 +555,7 @@ std::string filled(const std::string& text, const std::vector<Placed>& placed) {
     if (close == std::string::npos) break;
     const std::string field = text.substr(open + 1, close - open - 1);
     result += text.substr(at, open - at);
-    result += known_field(field) ? values_text(placed, field) : text.substr(open, close - open + 1);
+    result += known_field(field) ? values_text(rows, placed, field) : text.substr(open, close - open + 1);
     at = close + 1;
   }
   return result + text.substr(at);
@@ -540,23 +602,24 @@ std::string sentence(std::string text) {
   return text;
 }
 
-void write_caption(const FigureFile& figure, const std::vector<Placed>& placed, const Strings& sentences,
-                   const LeftOut& left_out, const std::map<std::string, int64_t>& failed, FigureData& data) {
+void write_caption(const FigureFile& figure, const FigureRows& rows, const std::vector<Placed>& placed,
+                   const Strings& sentences, const LeftOut& left_out, const std::map<std::string, int64_t>& failed,
+                   FigureData& data) {
   const bool analytic = !figure.analytic.empty();
-  Strings about = {values_text(placed, "model"), values_text(placed, "dtype")};
+  Strings about = {values_text(rows, placed, "model"), values_text(rows, placed, "dtype")};
   if (analytic) {
     about.push_back("computed from the configs, nothing measured");
   } else {
-    about.push_back(values_text(placed, "device"));
-    for (const char* field : {"engine", "batch"}) about.push_back(values_text(placed, field));
+    about.push_back(values_text(rows, placed, "device"));
+    for (const char* field : {"engine", "batch"}) about.push_back(values_text(rows, placed, field));
   }
   about.erase(std::remove(about.begin(), about.end(), ""), about.end());
   data.subtitle =
       join({about.begin(), about.begin() + static_cast<ptrdiff_t>(std::min<size_t>(3, about.size()))}, ", ");
-  if (!analytic) about.push_back("commit " + values_text(placed, "commit"));
+  if (!analytic) about.push_back("commit " + values_text(rows, placed, "commit"));
   if (const std::string n = repetitions_text(placed); !n.empty()) about.push_back(n);
 
-  Strings all = {sentence(filled(figure.caption, placed)), sentence(join(about, ", "))};
+  Strings all = {sentence(filled(figure.caption, rows, placed)), sentence(join(about, ", "))};
   if (has_interval(data)) all.push_back("Bars: 95 % intervals.");
   if (has_kind(data, PointKind::estimated)) all.push_back("Hollow points and dashed lines: estimated, not run whole.");
   if (has_kind(data, PointKind::computed) && !analytic) all.push_back("Hollow points: computed from the config.");
@@ -572,14 +635,17 @@ void write_caption(const FigureFile& figure, const std::vector<Placed>& placed, 
 // --- x ---
 
 // Words along x: layouts by their share of linear layers, others as they come.
-Strings categories_of(const std::vector<const Result*>& rows, const std::string& field) {
+Strings categories_of(const FigureRows& rows, const std::vector<size_t>& matching, const std::string& field) {
+  const FigureColumn& column = rows.column(field);
+  std::vector<bool> seen(column.texts.size());
   std::vector<std::pair<double, std::string>> found;
-  for (const Result* row : rows) {
-    const std::string text = field_text(*row, field);
+  for (const size_t i : matching) {
+    const uint32_t code = column.codes[i];
+    if (seen[code]) continue;
+    seen[code] = true;
     const double share =
-        static_cast<double>(row->linear_layers) / static_cast<double>(std::max<int64_t>(1, row->layers));
-    if (std::none_of(found.begin(), found.end(), [&](const auto& known) { return known.second == text; }))
-      found.emplace_back(share, text);
+        static_cast<double>(rows[i].linear_layers) / static_cast<double>(std::max<int64_t>(1, rows[i].layers));
+    found.emplace_back(share, column.texts[code]);
   }
   if (field == "hybrid")
     std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
@@ -617,47 +683,39 @@ bool FigureData::empty() const {
   return std::all_of(panels.begin(), panels.end(), [](const FigurePanel& panel) { return panel.series.empty(); });
 }
 
-FigureData collect_figure(const FigureFile& figure, std::span<const Result> rows, const std::string& mode) {
+FigureData collect_figure(const FigureFile& figure, const FigureRows& recorded, const std::string& mode) {
   FigureData data;
   data.title = figure.title;
   data.x = figure.x;
-  const auto is_ratio = [](const Axis& panel) { return panel.quantity.kind == FigureQuantity::Kind::speed_up; };
-  const bool only_ratios = std::all_of(figure.panels.begin(), figure.panels.end(), is_ratio);
+  const bool only_ratios = std::all_of(figure.panels.begin(), figure.panels.end(), is_speed_up);
   for (const Axis& panel : figure.panels)
-    if (mode == "ratio" || only_ratios || !is_ratio(panel)) data.panels.push_back({panel, {}, {}, {}});
+    if (mode == "ratio" || only_ratios || !is_speed_up(panel)) data.panels.push_back({panel, {}, {}, {}});
 
   const std::vector<Result> computed = analytic_rows(figure);
-  if (!figure.analytic.empty()) rows = computed;
-  std::vector<const Result*> matching;
+  const FigureRows analytic(computed);
+  const FigureRows& rows = figure.analytic.empty() ? recorded : analytic;
+  const std::vector<size_t> matching = matching_rows(figure, rows);
   std::map<std::string, int64_t> failed;  // by status
-  for (const Result& row : rows) {
-    if (!matches(figure, row)) continue;
-    matching.push_back(&row);
-    if (!row.value && row.engine != "analytic") ++failed[row.status];
-  }
+  for (const size_t i : matching)
+    if (!rows[i].value && rows[i].engine != "analytic") ++failed[rows[i].status];
   if (figure.x.quantity.kind == FigureQuantity::Kind::text)
-    data.categories = categories_of(matching, figure.x.quantity.name);
+    data.categories = categories_of(rows, matching, figure.x.quantity.name);
 
-  const Baselines baselines(figure, rows);
   std::vector<Placed> placed;
-  for (const Result* row : matching) {
-    const Maybe<double> x = x_of(*row, figure.x, data.categories);
+  for (const size_t i : matching) {
+    const Maybe<double> x = x_of(rows[i], figure.x, data.categories);
     if (!x) continue;
-    Placed p = {row, *x, {}};
-    for (const FigurePanel& panel : data.panels) p.points.push_back(point_of(*row, panel.axis, baselines));
+    Placed p = {i, &rows[i], *x, {}};
+    for (const FigurePanel& panel : data.panels) p.points.push_back(point_of(rows[i], panel.axis, rows));
     if (std::any_of(p.points.begin(), p.points.end(), [](const auto& point) { return point.has_value(); }))
       placed.push_back(std::move(p));
   }
   if (placed.empty()) return data;
 
-  const Strings labels = label_fields(series_fields(figure, placed), placed);
-  Strings order;
-  std::unordered_set<std::string> seen;
-  for (const Placed& p : placed)
-    if (const std::string label = label_of(*p.row, labels); seen.insert(label).second) order.push_back(label);
+  const Lines lines = lines_by_label(rows, placed, label_fields(series_fields(figure, rows, placed), rows, placed));
   LeftOut left_out;
   for (size_t i = 0; i < data.panels.size(); ++i) {
-    data.panels[i].series = lines_of_panel(placed, i, labels, order, data.panels[i].axis.roofs, left_out);
+    data.panels[i].series = lines_of_panel(rows, placed, lines, i, data.panels[i].axis, left_out);
     if (data.panels[i].axis.roofs) data.panels[i].roofs = roofs_of(placed);
   }
   // A panel of ratios stays away where no row has its baseline, unless nothing else would be left.
@@ -670,7 +728,7 @@ FigureData collect_figure(const FigureFile& figure, std::span<const Result> rows
   });
   add_marks(figure, placed, data, sentences);
   add_published(figure, placed, data, sentences);
-  write_caption(figure, placed, sentences, left_out, failed, data);
+  write_caption(figure, rows, placed, sentences, left_out, failed, data);
   return data;
 }
 

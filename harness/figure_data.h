@@ -1,11 +1,11 @@
 // figure_data.h: from records to the lines and points of one figure. Not how they are drawn (figure_script.h).
 #pragma once
 
-#include <span>
 #include <string>
 #include <vector>
 
 #include "harness/figure_file.h"
+#include "harness/figure_rows.h"
 #include "harness/result.h"
 
 namespace ringbench {
@@ -50,6 +50,6 @@ struct FigureData {
 };
 
 // `mode`: ratio or absolute. The rows need not be sorted; several that fall on one place are drawn as their median.
-FigureData collect_figure(const FigureFile& figure, std::span<const Result> rows, const std::string& mode);
+FigureData collect_figure(const FigureFile& figure, const FigureRows& rows, const std::string& mode);
 
 }  // namespace ringbench

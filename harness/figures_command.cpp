@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <ostream>
+#include <vector>
 
 #include "harness/records.h"
 #include "harness/words.h"
@@ -48,10 +49,14 @@ ExitCode run_figures(const FiguresRequest& request, std::ostream& out, std::ostr
     std::vector<Result> more = read_records(path);
     std::move(more.begin(), more.end(), std::back_inserter(rows));
   }
+  const FigureRows figure_rows(rows);
   bool missing_gnuplot = false;
   int64_t drawn = 0;
-  for (const std::string& name : request.figures.empty() ? figure_names() : request.figures) {
-    const DrawnFigure figure = draw_figure(name, rows, options);
+  std::vector<FigureInProgress> figures;
+  for (const std::string& name : request.figures.empty() ? figure_names() : request.figures)
+    figures.emplace_back(name, figure_rows, options);
+  for (FigureInProgress& in_progress : figures) {
+    const DrawnFigure figure = in_progress.finish();
     report(figure, options, out, err);
     drawn += !figure.csv.empty();
     missing_gnuplot |= !figure.csv.empty() && figure.pictures.empty();

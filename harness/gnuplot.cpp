@@ -8,7 +8,10 @@
 
 #include <cerrno>
 #include <cstring>
+#include <memory>
+#include <semaphore>
 #include <stdexcept>
+#include <thread>
 
 #include "harness/failure.h"
 
@@ -70,6 +73,15 @@ bool run_gnuplot(const std::filesystem::path& folder, const std::string& script)
                   "gnuplot failed on '" + (folder / script).string() + "': " + first_error(said) + ".",
                   "The numbers are in the .csv beside it; try 'gnuplot " + script + "' in that folder.");
   return true;
+}
+
+std::future<bool> start_gnuplot(const std::filesystem::path& folder, const std::string& script) {
+  static std::counting_semaphore<> processors(std::max(1u, std::thread::hardware_concurrency()));
+  return std::async(std::launch::async, [folder, script] {
+    processors.acquire();
+    const std::unique_ptr<void, void (*)(void*)> release(&processors, [](void*) { processors.release(); });
+    return run_gnuplot(folder, script);
+  });
 }
 
 }  // namespace ringbench

@@ -21,6 +21,7 @@ int layers_per_group(const ModelConfig& config) {
 Point at_depth(const Point& point, int groups) {
   Point shallow = point;
   shallow.config = point.config.with_layers(groups * layers_per_group(point.config));
+  shallow.config_sha = shallow.config.sha();
   return shallow;
 }
 

@@ -299,10 +299,10 @@ std::string point_id(const Plan& plan, const Point& point) {
   std::ostringstream text;
   text.imbue(std::locale::classic());
   text.precision(17);
-  text << "config=" << point.config.sha() << "\nhybrid=" << point.hybrid
-       << "\nlayers=" << point.config.num_hidden_layers << "\nphase=" << point.phase << "\nctx=" << point.ctx
-       << "\ngen=" << point.gen << "\nbatch=" << (point.batch > 0 ? std::to_string(point.batch) : "auto")
-       << "\nrequests=" << point.requests << "\nyarn=" << point.yarn_factor << ":" << point.yarn_original
+  text << "config=" << point.config_sha << "\nhybrid=" << point.hybrid << "\nlayers=" << point.config.num_hidden_layers
+       << "\nphase=" << point.phase << "\nctx=" << point.ctx << "\ngen=" << point.gen
+       << "\nbatch=" << (point.batch > 0 ? std::to_string(point.batch) : "auto") << "\nrequests=" << point.requests
+       << "\nyarn=" << point.yarn_factor << ":" << point.yarn_original
        << "\nrouting=" << (plan.routing == Routing::uniform ? "uniform" : "measured") << "\nseed=" << plan.seed
        << "\ntask=\n";
   return sha256_hex(text.str()).substr(0, 16);
@@ -407,6 +407,7 @@ bool expand_grid(const Grid& grid, size_t number, std::set<std::string>& seen, s
     resolve(plan, model, at, point);
     if (!meets_conditions(plan, point)) continue;
     met = true;
+    point.config_sha = point.config.sha();
     point.id = point_id(plan, point);
     point.dtype = plan.dtype.value_or(default_dtype(point.engine));
     point.chunk = plan.chunk.value_or(default_chunk(point.engine));
@@ -467,6 +468,10 @@ std::string shell_word(const std::string& text) {
   return word + "'";
 }
 
+std::string yarn_word(const Point& point) {
+  return point.yarn_factor == 1 ? "off" : number_text(point.yarn_factor) + ":" + std::to_string(point.yarn_original);
+}
+
 std::string repro_command(const Plan& plan, const Point& point) {
   std::string command = "ringbench " + point.phase;
   const auto add = [&](const std::string& flag, const std::string& value) {
@@ -489,9 +494,7 @@ std::string repro_command(const Plan& plan, const Point& point) {
   if (point.phase != "prefill") add("--gen", std::to_string(point.gen));
   add("--batch", std::to_string(point.batch));  // of auto: what it came to
   if (point.requests != point.batch) add("--requests", std::to_string(point.requests));
-  if (plan.yarn != std::vector<std::string>{"auto"})
-    add("--yarn",
-        point.yarn_factor == 1 ? "off" : number_text(point.yarn_factor) + ":" + std::to_string(point.yarn_original));
+  if (plan.yarn != std::vector<std::string>{"auto"}) add("--yarn", yarn_word(point));
   if (plan.slope_layer_offset) add("--slope-layer-offset", std::string(name_of(*plan.slope_layer_offset)));
   if (plan.rope_angles == RopeAngles::f32) add("--rope-angles", "f32");
   if (plan.routing == Routing::uniform) add("--routing", "uniform");

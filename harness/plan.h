@@ -111,6 +111,7 @@ struct Point {
   DType dtype = DType::f32;
   int64_t chunk = 512;
   ModelConfig config;
+  std::string config_sha;             // of config, kept because many points ask for it often
   std::filesystem::path checkpoint;   // empty: random weights
   std::string hybrid;                 // "4:1", "softmax", "linear" or a pattern
   int64_t ctx = 0;                    // prompt tokens; for decode the tokens in the cache
@@ -142,6 +143,9 @@ std::string comparison_key(const Point& point);
 
 // As a shell reads it back.
 std::string shell_word(const std::string& text);
+
+// The value of --yarn that gives this point's: "off", "4:4096".
+std::string yarn_word(const Point& point);
 
 // The same point as a command line, for the record's `repro`.
 std::string repro_command(const Plan& plan, const Point& point);

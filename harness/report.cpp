@@ -68,7 +68,7 @@ void ReportPage::compare() {
       if (twin == nullptr || !twin->value) twin = of_all.softmax_of(row);
       if (twin == nullptr) continue;
       Comparison& comparison = comparisons.emplace_back(Comparison{&row, twin, {}});
-      if (row.value && twin->value) comparison.ratio = speed_up(row, *twin);
+      if (row.value && twin->value) comparison.bare = bare_speed_up(row, *twin);
     }
   }
 }

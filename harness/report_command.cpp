@@ -5,6 +5,7 @@
 #include <cstring>
 #include <fstream>
 #include <iostream>
+#include <optional>
 #include <set>
 
 #include "harness/report.h"
@@ -55,16 +56,22 @@ void read_certificates_into(ReportInput& input) {
 }
 
 // A page without one of its pictures says so, and is still a page.
-DrawnFigure draw_or_note(const std::string& name, std::span<const Result> rows, const FigureOptions& options) {
-  try {
-    return draw_figure(name, rows, options);
-  } catch (const Failure& e) {
-    std::cerr << "warning: figure " << name << " was not drawn: " << e.what() << "\n";
-    DrawnFigure figure;
-    figure.id = figure.title = name;
-    figure.note = "drawing it failed";
-    return figure;
-  }
+std::vector<DrawnFigure> draw_or_note(const Strings& names, const FigureRows& rows, const FigureOptions& options) {
+  std::vector<DrawnFigure> figures(names.size());
+  const auto guarded = [&](size_t i, const auto& draw) {
+    try {
+      draw();
+    } catch (const Failure& e) {
+      std::cerr << "warning: figure " << names[i] << " was not drawn: " << e.what() << "\n";
+      figures[i].id = figures[i].title = names[i];
+      figures[i].note = "drawing it failed";
+    }
+  };
+  std::vector<std::optional<FigureInProgress>> begun(names.size());
+  for (size_t i = 0; i < names.size(); ++i) guarded(i, [&] { begun[i].emplace(names[i], rows, options); });
+  for (size_t i = 0; i < names.size(); ++i)
+    if (begun[i]) guarded(i, [&] { figures[i] = begun[i]->finish(); });
+  return figures;
 }
 
 fs::path output_of(const ReportRequest& request, const ReportInput& input) {
@@ -110,7 +117,8 @@ ExitCode run_report(const ReportRequest& request) {
   FigureOptions options;
   options.formats = {"svg"};
   options.folder = markdown ? output.parent_path() / "figures" : temporary.path;
-  for (const std::string& figure : figure_names()) input.figures.push_back(draw_or_note(figure, input.rows, options));
+  const FigureRows rows(input.rows);
+  input.figures = draw_or_note(figure_names(), rows, options);
   input.claims = judge_claims(input.rows);
 
   const Document page = make_report(input);

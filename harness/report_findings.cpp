@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <fstream>
 #include <functional>
+#include <iterator>
 #include <sstream>
 #include <tuple>
 
@@ -49,15 +50,16 @@ std::string what_came_out(const ReportInput& in) {
 Text headline(const ReportPage& page, const Comparison& c, size_t layouts) {
   Text text = (page.models().size() > 1 ? c.row->model + " " : "") + c.row->phase + " at " + length_text(*c.row) +
               ", " + c.row->hybrid + ": ";
-  text += strong(ratio_text(*c.ratio));
+  const Ratio ratio = c.ratio();
+  text += strong(ratio_text(ratio));
   if (layouts > 1) text += ", the fastest of " + std::to_string(layouts) + " layouts";
-  if (!c.ratio->low)
+  if (!ratio.low)
     text += ", without an interval";
-  else if (*c.ratio->high < 1)
+  else if (*ratio.high < 1)
     text += ", slower than its twin";
-  else if (*c.ratio->low <= 1)
+  else if (*ratio.low <= 1)
     text += ", which cannot be told from no difference";
-  if (c.ratio->estimated) text += "; an estimate is part of it";
+  if (ratio.estimated) text += "; an estimate is part of it";
   text += " (rows ";
   text += page.row_link(page.index_of(*c.row)) + " and " + page.row_link(page.index_of(*c.twin));
   return text + ").";
@@ -67,7 +69,7 @@ Text headline(const ReportPage& page, const Comparison& c, size_t layouts) {
 std::vector<Text> headlines(const ReportPage& page) {
   std::map<std::pair<std::string, std::string>, std::vector<const Comparison*>> groups;
   for (const Comparison& c : page.comparisons)
-    if (c.ratio) groups[{c.row->model, c.row->phase}].push_back(&c);
+    if (c.bare) groups[{c.row->model, c.row->phase}].push_back(&c);
   const auto length = [](const Comparison* c) { return c->row->ctx + (c->row->phase == "e2e" ? c->row->gen : 0); };
   std::vector<Text> items;
   for (const std::string& model : page.models())
@@ -81,7 +83,7 @@ std::vector<Text> headlines(const ReportPage& page) {
       for (const Comparison* c : group) layouts.insert(c->row->hybrid);
       items.push_back(headline(page,
                                **std::max_element(group.begin(), group.end(),
-                                                  [](auto a, auto b) { return a->ratio->value < b->ratio->value; }),
+                                                  [](auto a, auto b) { return a->bare->value < b->bare->value; }),
                                layouts.size()));
     }
   return items;
@@ -165,16 +167,54 @@ const std::vector<Setting>& settings() {
       {"gen", true, [](const Result& r) { return token_label(r.gen); }},
       {"bs", true, [](const Result& r) { return std::to_string(r.batch); }},
       {"requests", true, [](const Result& r) { return r.requests ? std::to_string(*r.requests) : ""; }},
-      {"routing", false, [](const Result& r) { return r.routing; }}};
+      {"routing", false, [](const Result& r) { return r.routing; }},
+      {"run", false, [](const Result& r) { return r.run_id; }}};
   return all;
 }
 
-// Settings in which the rows differ; ctx always.
-std::vector<Setting> varying(const std::vector<const Result*>& rows) {
+// A line of a table of comparisons: a twin, and a row of each layout that was compared with it. A second row of the
+// same layout (another batch in the same memory, another run beside the same twin) makes a line of its own.
+struct TwinLine {
+  const Result* twin;
+  std::map<std::string, const Comparison*> cells;  // by layout
+
+  bool takes(const Comparison& c) const {
+    const auto agrees = [&](const auto& cell) {
+      return cell.second->row->batch == c.row->batch && cell.second->row->run_id == c.row->run_id;
+    };
+    return !cells.contains(c.row->hybrid) && std::all_of(cells.begin(), cells.end(), agrees);
+  }
+  // Of the twin, or "8 over 4" where the rows differ from it.
+  std::string text(const Setting& setting) const {
+    const std::string own = setting.text(*cells.begin()->second->row), twins = setting.text(*twin);
+    return own == twins ? own : own + " over " + twins;
+  }
+};
+
+std::vector<TwinLine> lines_of(const std::vector<const Comparison*>& comparisons) {
+  std::map<const Result*, std::vector<TwinLine>> by_twin;
+  std::vector<const Result*> twins;
+  for (const Comparison* c : comparisons) {
+    const auto [found, first] = by_twin.try_emplace(c->twin);
+    if (first) twins.push_back(c->twin);
+    std::vector<TwinLine>& lines = found->second;
+    auto line = std::find_if(lines.begin(), lines.end(), [&](const TwinLine& l) { return l.takes(*c); });
+    if (line == lines.end()) line = lines.insert(lines.end(), TwinLine{c->twin, {}});
+    line->cells[c->row->hybrid] = c;
+  }
+  const auto order = [](const Result* r) { return std::tie(r->model, r->layers, r->dtype, r->batch, r->ctx, r->gen); };
+  std::stable_sort(twins.begin(), twins.end(), [&](auto a, auto b) { return order(a) < order(b); });
+  std::vector<TwinLine> all;
+  for (const Result* twin : twins) std::move(by_twin[twin].begin(), by_twin[twin].end(), std::back_inserter(all));
+  return all;
+}
+
+// Settings in which the lines differ; ctx always.
+std::vector<Setting> varying(const std::vector<TwinLine>& lines) {
   std::vector<Setting> some;
   for (const Setting& setting : settings())
-    if (setting.title == "ctx" || std::any_of(rows.begin(), rows.end(), [&](const Result* r) {
-          return setting.text(*r) != setting.text(*rows.front());
+    if (setting.title == "ctx" || std::any_of(lines.begin(), lines.end(), [&](const TwinLine& line) {
+          return line.text(setting) != lines.front().text(setting);
         }))
       some.push_back(setting);
   return some;
@@ -182,8 +222,9 @@ std::vector<Setting> varying(const std::vector<const Result*>& rows) {
 
 // Without a ratio, what there is of the row: its time, or why it has none.
 Text ratio_cell(const Comparison& c) {
-  if (!c.ratio) return muted(time_text(*c.row));
-  return c.ratio->low && *c.ratio->low > 1 ? strong(ratio_text(*c.ratio)) : Text(ratio_text(*c.ratio));
+  if (!c.bare) return muted(time_text(*c.row));
+  const Ratio ratio = c.ratio();
+  return ratio.low && *ratio.low > 1 ? strong(ratio_text(ratio)) : Text(ratio_text(ratio));
 }
 
 Maybe<int64_t> cache_bytes(const Result& r) {
@@ -204,38 +245,34 @@ Text cache_cell(const Comparison& c) {
   return cache_text(*c.row) + text;
 }
 
-// A row for each twin, a column for each layout that was compared with it.
+// A line for each twin, a column for each layout that was compared with it.
 void write_comparisons(ReportPage& page, const std::string& label, const std::vector<const Comparison*>& comparisons,
                        std::string (*twin_text)(const Result&), Text (*cell_text)(const Comparison&)) {
   Strings layouts;
-  std::vector<const Result*> twins;
-  std::map<const Result*, std::map<std::string, const Comparison*>> cells;
-  for (const Comparison* c : comparisons) {
+  for (const Comparison* c : comparisons)
     if (std::find(layouts.begin(), layouts.end(), c->row->hybrid) == layouts.end()) layouts.push_back(c->row->hybrid);
-    if (!cells.contains(c->twin)) twins.push_back(c->twin);
-    cells[c->twin][c->row->hybrid] = c;
-  }
-  const auto order = [](const Result* r) { return std::tie(r->model, r->layers, r->dtype, r->batch, r->ctx, r->gen); };
-  std::stable_sort(twins.begin(), twins.end(), [&](auto a, auto b) { return order(a) < order(b); });
-  const size_t all = twins.size();
-  twins.resize(std::min(all, ReportPage::rows_shown));
+  std::vector<TwinLine> lines = lines_of(comparisons);
+  const size_t all = lines.size();
+  lines.resize(std::min(all, ReportPage::rows_shown));
 
   PageTable table;
   table.label = label;
-  const std::vector<Setting> columns = varying(twins);
+  const std::vector<Setting> columns = varying(lines);
   for (const Setting& column : columns) table.titles.push_back(column.title), table.right.push_back(column.right);
   table.titles.push_back("softmax");
   table.titles.insert(table.titles.end(), layouts.begin(), layouts.end());
   table.right.resize(table.titles.size(), true);
-  for (const Result* twin : twins) {
+  for (const TwinLine& line : lines) {
     std::vector<Text>& row = table.rows.emplace_back().cells;
-    for (const Setting& column : columns) row.push_back(column.text(*twin));
-    row.push_back(twin_text(*twin));
-    for (const std::string& hybrid : layouts)
-      row.push_back(cells[twin].contains(hybrid) ? cell_text(*cells[twin][hybrid]) : Text());
+    for (const Setting& column : columns) row.push_back(line.text(column));
+    row.push_back(twin_text(*line.twin));
+    for (const std::string& hybrid : layouts) {
+      const auto cell = line.cells.find(hybrid);
+      row.push_back(cell == line.cells.end() ? Text() : cell_text(*cell->second));
+    }
   }
   page.add(std::move(table));
-  page.say_cut(twins.size(), all);
+  page.say_cut(lines.size(), all);
 }
 
 // --- Figures ---

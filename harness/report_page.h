@@ -16,7 +16,8 @@ namespace ringbench {
 struct Comparison {
   const Result* row;
   const Result* twin;
-  Maybe<Ratio> ratio;
+  Maybe<Ratio> bare;  // without its interval
+  Ratio ratio() const { return speed_up(*row, *twin); }
 };
 
 struct ReportPage {

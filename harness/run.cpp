@@ -89,7 +89,7 @@ class Run {
       }
       const Memory memory = planned_memory(point);
       describe_memory(memory, row);
-      if (const int64_t free = engine_free_memory(point.engine); memory.total() > free) {
+      if (const int64_t free = free_memory(point.engine); memory.total() > free) {
         row.status = "oom_predicted";
         row.error = too_little_memory(memory, free);
       }
@@ -111,8 +111,8 @@ class Run {
   ExitCode measure() {
     begin("");
     return end([&] {
-      for (turn_ = 0; turn_ < turns_.size(); ++turn_)
-        if (measure_turn(turns_[turn_]) && !whole_.keep_going) break;
+      for (const std::vector<Lane>& turn : turns_)
+        if (measure_turn(turn) && !whole_.keep_going) break;
     });
   }
 
@@ -152,11 +152,8 @@ class Run {
     if (points_.size() == 1 && !by_groups(points_.front())) check_memory(points_.front());
     open_folder(what);
     begin_s_ = clock_.wall_s();
-    int64_t points = 0;
-    double work = 0;
-    for (size_t i = 0; i < points_.size(); ++i)
-      if (wanted(i)) ++points, work += work_[i];
-    progress_ = std::make_unique<Progress>(whole_.progress && !whole_.quiet, points, work, clock_);
+    const int64_t points = count_work();
+    progress_ = std::make_unique<Progress>(whole_.progress && !whole_.quiet, points, work_left_, clock_);
     warn();
   }
 
@@ -187,7 +184,7 @@ class Run {
   }
 
   // What a certificate is made for.
-  static std::string engine_and_config(const Point& point) { return point.engine + " " + point.config.sha(); }
+  static std::string engine_and_config(const Point& point) { return point.engine + " " + point.config_sha; }
 
   // In the order of the grid.
   std::vector<Result> finished() const {
@@ -205,7 +202,7 @@ class Run {
   void choose_batch(Point& point) {
     const Plan& plan = plan_of(point);
     int64_t& limit = memory_limits_[point.engine];
-    if (limit == 0) limit = plan.memory_limit.value_or(engine_free_memory(point.engine) / 10 * 9);
+    if (limit == 0) limit = plan.memory_limit.value_or(free_memory(point.engine) / 10 * 9);
     point.batch = batch_that_fits(plan, point, point.tokens(), threads_, limit);
     point.memory_limit = limit;
   }
@@ -395,7 +392,7 @@ class Run {
 
   double work_of(const Point& point) const {
     if (!point.error.empty()) return 0;  // not run
-    if (!by_groups(point) && planned_memory(point).total() > engine_free_memory(point.engine)) return 0;
+    if (!by_groups(point) && planned_memory(point).total() > free_memory(point.engine)) return 0;
     const double whole = pass_s(point, point.ctx, point.gen);
     if (point.phase != "prefill" || plan_of(point).estimate == EstimateMode::never || !can_estimate(point))
       return whole;
@@ -404,17 +401,23 @@ class Run {
     return std::min(whole, pass_s(point, anchor_ctx(point), 0) + 10 * chunk);
   }
 
+  // How many points are still to be measured.
+  int64_t count_work() {
+    int64_t points = 0;
+    work_left_ = 0;
+    for (size_t i = 0; i < points_.size(); ++i)
+      if (wanted(i)) ++points, work_left_ += work_[i];
+    return points;
+  }
+
   // What is left of the total budget for this lane, by its share of the work that is left; at most --time-budget.
   double budget_s(const Lane& lane) const {
     const Plan& plan = plan_of(points_[lane.front()]);
     if (!whole_.total_budget_s) return plan.full ? 1e18 : plan.time_budget_s;
     const double left_s = *whole_.total_budget_s - (clock_.wall_s() - begin_s_);
-    double work = 0, own = 0;
-    for (size_t turn = turn_; turn < turns_.size(); ++turn)
-      for (const Lane& other : turns_[turn])
-        for (const size_t i : other) work += wanted(i) ? work_[i] : 0;
+    double own = 0;
     for (const size_t i : lane) own += work_[i];
-    return std::min(plan.time_budget_s, std::max(0.0, left_s * (work > 0 ? std::min(1.0, own / work) : 1)));
+    return std::min(plan.time_budget_s, std::max(0.0, left_s * (work_left_ > 0 ? std::min(1.0, own / work_left_) : 1)));
   }
 
   // --- A turn ---
@@ -625,6 +628,7 @@ class Run {
     if (folder_) folder_->append(row);
     const bool failed = !row.value;
     results_[i] = std::move(row);
+    work_left_ -= work_[i];
     return failed;
   }
 
@@ -723,6 +727,8 @@ class Run {
     int64_t low = 0, high = 0;
   };
 
+  static bool follows_ctx(const Strings& yarn) { return yarn == Strings{"auto"}; }
+
   std::vector<Family> make_families() const {
     std::map<std::string, Family> families;
     Strings order;
@@ -732,6 +738,7 @@ class Run {
       if (point.hybrid == "softmax" || !point.error.empty() || point.phase == "e2e") continue;
       Point any_ctx = point;
       any_ctx.ctx = 0;
+      if (follows_ctx(plan_of(point).yarn)) any_ctx.yarn_factor = 1, any_ctx.yarn_original = 0;
       const std::string key = comparison_key(any_ctx) + " " + point.hybrid;
       const auto [family, first] = families.try_emplace(key, Family{point, point.ctx, point.ctx});
       if (first) order.push_back(key);
@@ -765,6 +772,7 @@ class Run {
     plan.batch = {family.point.batch};
     plan.gen = {std::max<int64_t>(1, family.point.gen)};
     plan.engine = {family.point.engine};
+    if (!follows_ctx(plan.yarn)) plan.yarn = {yarn_word(family.point)};
     plan.zip.clear(), plan.where.clear();
     plan.interleave = true;
     plan.estimate = EstimateMode::never;
@@ -773,7 +781,7 @@ class Run {
     grids_.push_back(std::move(grid));
     const size_t first = points_.size();
     add(std::move(points));
-    turn_ = turns_.size() - 1;
+    count_work();
     const std::vector<Lane> turn = turns_.back();
     measure_turn(turn);
     const std::optional<Result>&row = results_[first], &twin = results_[first + 1];
@@ -794,6 +802,13 @@ class Run {
     std::string& name = device_names_[engine];
     if (name.empty()) name = engine_device_name(engine);
     return name;
+  }
+
+  // Of the time before anything was run, asked once for each engine.
+  int64_t free_memory(const std::string& engine) const {
+    const auto [found, first] = free_memory_.try_emplace(engine);
+    if (first) found->second = engine_free_memory(engine);
+    return found->second;
   }
 
   // Looked up once for each engine.
@@ -853,16 +868,17 @@ class Run {
   std::map<std::string, int64_t> deepest_;        // longest cache timed with an engine and config
   std::map<std::string, int64_t> memory_limits_;  // of batch auto, by engine
   std::vector<double> work_;                      // of each point
+  double work_left_ = 0;                          // of the points that are still to be measured
   std::vector<std::optional<Result>> results_;    // of each point
   std::map<std::string, Result> kept_;            // of a resumed run, by record_key()
   std::vector<OutputFile> files_;
   Strings lines_;  // of the conclusion, beside those that follow from the rows
   mutable Clock clock_;
   double begin_s_ = 0;
-  size_t turn_ = 0;  // being measured
   std::string commit_ = capture_environment().commit;
   mutable std::map<std::string, std::string> device_names_;  // by engine
   mutable std::map<std::string, std::optional<DeviceModel>> peaks_;
+  mutable std::map<std::string, int64_t> free_memory_;
   std::map<std::string, std::unique_ptr<Telemetry>> telemetry_;
   mutable std::map<std::string, bool> by_groups_;  // by session
   std::unique_ptr<Progress> progress_;

@@ -13,7 +13,7 @@ constexpr int64_t kAnchorCtx = 32 * 1024;  // a whole prefill that a CPU affords
 
 std::string session_key(const Point& point) {
   return point.engine + " " + std::string(name_of(point.dtype)) + " " + std::to_string(point.chunk) + " " +
-         point.config.sha() + " " + point.checkpoint.string() + " " + std::to_string(point.batch) + " " +
+         point.config_sha + " " + point.checkpoint.string() + " " + std::to_string(point.batch) + " " +
          std::to_string(point.ctx) + " " + std::to_string(point.grid);
 }
 

@@ -7,17 +7,24 @@
 
 namespace ringbench {
 
-Ratio speed_up(const Result& row, const Result& baseline) {
+Ratio bare_speed_up(const Result& row, const Result& baseline) {
   Ratio ratio;
   ratio.value = *baseline.value / *row.value;
   ratio.estimated = row.method == "estimated" || baseline.method == "estimated";
   const bool in_turn = row.interleaved && baseline.interleaved && row.run_id == baseline.run_id && !ratio.estimated;
   if (in_turn)
-    if (const auto paired = ratio_of_pairs(row.samples, baseline.samples)) {
-      ratio.value = paired->value, ratio.low = paired->low, ratio.high = paired->high;
-      ratio.paired = true;
-      return ratio;
-    }
+    if (const auto paired = ratio_of_paired_medians(row.samples, baseline.samples))
+      ratio.value = *paired, ratio.paired = true;
+  return ratio;
+}
+
+Ratio speed_up(const Result& row, const Result& baseline) {
+  Ratio ratio = bare_speed_up(row, baseline);
+  if (ratio.paired) {
+    const auto interval = ratio_of_pairs(row.samples, baseline.samples);
+    ratio.low = interval->low, ratio.high = interval->high;
+    return ratio;
+  }
   if (!(row.ci95_low > 0.0 && baseline.ci95_low > 0.0)) return ratio;
   const double lower =
       std::hypot(std::log(*baseline.value / *baseline.ci95_low), std::log(*row.ci95_high / *row.value));

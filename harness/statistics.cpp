@@ -25,11 +25,28 @@ bool all_positive(std::span<const double> samples) {
   return std::all_of(samples.begin(), samples.end(), [](double x) { return x > 0 && std::isfinite(x); });
 }
 
-// Of as many values as the buffer holds, which are moved about.
-double median_of(std::vector<double>& values) {
+double median_of(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
   std::nth_element(values.begin(), middle, values.end());
   return values.size() % 2 == 1 ? *middle : (*middle + *std::max_element(values.begin(), middle)) / 2;
+}
+
+std::vector<size_t> sorted_order(std::span<const double> values) {
+  std::vector<size_t> order(values.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return values[a] < values[b]; });
+  return order;
+}
+
+// Median of a resampling of as many values, where values[i] was drawn times[i] times. `order`: sorted_order(values).
+double resampled_median(std::span<const double> values, const std::vector<size_t>& order,
+                        const std::vector<size_t>& times) {
+  const size_t n = values.size(), lower = (n - 1) / 2, upper = n / 2;  // ranks of the middle ones, from 0
+  size_t at = 0, passed = times[order[0]];                             // drawn values up to order[at]
+  while (passed <= lower) passed += times[order[++at]];
+  const double low = values[order[at]];
+  while (passed <= upper) passed += times[order[++at]];
+  return n % 2 == 1 ? low : (low + values[order[at]]) / 2;
 }
 
 double nth(std::vector<double>& values, int64_t rank) {  // 1-based
@@ -108,22 +125,28 @@ std::optional<RatioInterval> ratio_of_samples(std::span<const double> first, std
   return RatioInterval{value, nth(ratios, low), nth(ratios, high)};
 }
 
+std::optional<double> ratio_of_paired_medians(std::span<const double> first, std::span<const double> second) {
+  if (first.size() != second.size() || first.size() < min_samples || !all_positive(first) || !all_positive(second))
+    return std::nullopt;
+  return median_of({second.begin(), second.end()}) / median_of({first.begin(), first.end()});
+}
+
 std::optional<RatioInterval> ratio_of_pairs(std::span<const double> first, std::span<const double> second) {
+  const std::optional<double> value = ratio_of_paired_medians(first, second);
+  if (!value) return std::nullopt;
   const size_t n = first.size();
-  if (n != second.size() || n < min_samples || !all_positive(first) || !all_positive(second)) return std::nullopt;
-  std::vector<double> a(first.begin(), first.end()), b(second.begin(), second.end()), ratios(resamples);
-  const double value = median_of(b) / median_of(a);
+  const std::vector<size_t> first_order = sorted_order(first), second_order = sorted_order(second);
   const uint64_t key = random_key(0, "bootstrap");
   uint64_t drawn = 0;
+  std::vector<double> ratios(resamples);
+  std::vector<size_t> times(n);  // that each pair is drawn
   for (double& ratio : ratios) {
-    for (size_t i = 0; i < n; ++i) {
-      const auto pair = static_cast<size_t>((random_bits(key, drawn++) >> 32) * n >> 32);
-      a[i] = first[pair], b[i] = second[pair];
-    }
-    ratio = median_of(b) / median_of(a);
+    std::fill(times.begin(), times.end(), 0);
+    for (size_t i = 0; i < n; ++i) ++times[static_cast<size_t>((random_bits(key, drawn++) >> 32) * n >> 32)];
+    ratio = resampled_median(second, second_order, times) / resampled_median(first, first_order, times);
   }
   constexpr auto beyond = static_cast<int64_t>(resamples / 40);
-  return RatioInterval{value, nth(ratios, beyond + 1), nth(ratios, static_cast<int64_t>(resamples) - beyond)};
+  return RatioInterval{*value, nth(ratios, beyond + 1), nth(ratios, static_cast<int64_t>(resamples) - beyond)};
 }
 
 double false_discovery_level(std::vector<double> p_values, double rate) {

@@ -29,6 +29,8 @@ struct RatioInterval {
 // side, one that is not above 0, or more than a million pairs.
 std::optional<RatioInterval> ratio_of_samples(std::span<const double> first, std::span<const double> second);
 
+// Ratio of the medians, second over first; empty where ratio_of_pairs() is.
+std::optional<double> ratio_of_paired_medians(std::span<const double> first, std::span<const double> second);
 // Ratio of medians where first[i] and second[i] were measured in turn. The interval is from 2000 resamplings of the
 // pairs (percentile bootstrap), the same ones every time. Empty with fewer than 6 pairs, unequal numbers, or a sample
 // that is not above 0.

@@ -190,6 +190,18 @@ TEST_CASE("speed-ups stand by context beside their twin, the headline is the lon
   CHECK(has(table, "128.0 MiB</td><td class=\"right\">32.1 MiB (0.251x)</td>"));
 }
 
+TEST_CASE("a layout measured twice beside one twin has a line for each time", "[report]") {
+  ReportInput input = usual_report();
+  Result again = row("prefill", "3:1", 8192, 0.5);
+  again.run_id = "20260102T120000Z-prefill-aaaa";
+  input.rows.push_back(again);
+  ++input.runs.front().rows;
+  const std::string table = section(html_of(input), "speed-up");
+  CHECK(has(table, "4.00x [3.94, 4.06]"));
+  CHECK(has(table, "8.00x"));
+  CHECK(has(table, "20260102T120000Z-prefill-aaaa over "));  // what sets the lines apart is named
+}
+
 TEST_CASE("a difference that the interval does not show is not called one", "[report]") {
   ReportInput input = usual_report();
   for (Result& r : input.rows) r.ci95_low = *r.value * 0.3, r.ci95_high = *r.value * 3;

@@ -200,7 +200,7 @@ TEST_CASE("kill -9 loses at most the point in flight; --resume measures what is 
 TEST_CASE("Ctrl-C says how to go on, and that command does") {
   const Folder folder;
   const fs::path runs = folder.path / "results/runs";
-  const pid_t child = start({"prefill", "--model", "tiny", "--ctx", "16,32,64k", "--yarn", "off", "--reps", "1",
+  const pid_t child = start({"prefill", "--model", "tiny", "--ctx", "16,32,16k", "--yarn", "off", "--reps", "1",
                              "--warmup", "0", "--chunk", "64", "--estimate", "never"},
                             folder.path);
   const bool began = wait_for([&] {
@@ -325,14 +325,14 @@ TEST_CASE("interleaved repetitions are as many for all that is compared, and row
 
 TEST_CASE("a point that takes far longer than it may is a row that says timeout; the others go on") {
   const Ran r =
-      run("e2e --model tiny --ctx 8 --gen 2,200000 --batch 1,2 --zip gen,batch --time-budget 0.1s --no-save --json");
+      run("e2e --model tiny --ctx 8 --gen 2,1000000 --batch 1,2 --zip gen,batch --time-budget 1s --no-save --json");
   CHECK(r.code == 1);
   const Json rows = Json::parse(r.out);
   REQUIRE(rows.size() == 2);
   CHECK(rows[0]["status"] == "ok");
   CHECK(rows[1]["status"] == "timeout");
   CHECK(rows[1]["value"].is_null());
-  CHECK(rows[1]["error"] == "no repetition was done within three times --time-budget (300 ms).");
+  CHECK(rows[1]["error"] == "no repetition was done within three times --time-budget (3 s).");
 }
 
 TEST_CASE("the crossover is looked for between the contexts of the plan, and its probes are rows") {
@@ -353,4 +353,17 @@ TEST_CASE("the crossover is looked for between the contexts of the plan, and its
   CHECK(run("sweep --plan p.json --find-crossover", folder.path).code == 2);
   write_plan(folder.path / "p.json", R"({"command": "decode", "model": "tiny", "ctx": "16,64"})");
   CHECK(run("sweep --plan p.json --find-crossover", folder.path).code == 2);
+}
+
+TEST_CASE("a crossover whose points have no number is said to be not found, and the rows say why", "[sweep]") {
+  const Folder folder;
+  write_plan(folder.path / "p.json",
+             R"({"command": "decode", "model": "tiny", "ctx": "16,1000M", "gen": 8, "reps": 1,
+                                         "hybrid": "softmax,model", "batch": 1000})");
+  const Ran r = run("sweep --plan p.json --find-crossover", folder.path);
+  INFO(r.out << r.err);
+  CHECK(r.code == 1);
+  CHECK(r.out.find("crossover decode 3:1: not found, a point has no number: decode 3:1 ctx ") != std::string::npos);
+  const std::vector<Json> rows = rows_of(run_folder(folder.path / "results/runs") / "points.jsonl");
+  CHECK(std::any_of(rows.begin(), rows.end(), [](const Json& row) { return row["status"] == "oom_predicted"; }));
 }
