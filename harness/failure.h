@@ -14,7 +14,7 @@ enum class ExitCode {
   usage = 2,          // flag, value, input file; nothing ran
   environment = 3,    // device, dtype, memory, disk
   parity = 4,
-  regression = 5,  // compare: a row is slower
+  regression = 5,  // compare: a row is slower; claims --fail-on: one is not reproduced
   internal = 70,
   interrupted = 130,
   terminated = 143,

@@ -116,10 +116,24 @@ class Run {
     });
   }
 
-  RunOutcome measure_quietly() {
-    silent_ = true;
-    const ExitCode code = measure();
-    return {code, finished(), folder_ ? folder_->path() : std::filesystem::path()};
+  static std::pair<RunOutcome, RunOutcome> measure_in_turn(Run& first, Run& second) {
+    first.silent_ = second.silent_ = true;
+    first.begin("");
+    second.in_turn_with_ = first.folder_.get();
+    second.begin("");
+    const ExitCode code = first.end([&] {
+      for (size_t turn = 0; turn < std::max(first.turns_.size(), second.turns_.size()); ++turn)
+        for (Run* run : {&first, &second})
+          if (turn < run->turns_.size()) {
+            run->measure_turn(run->turns_[turn]);
+            run->sessions_.clear();  // the other one needs the memory
+          }
+    });
+    const bool broken_off = code == ExitCode::interrupted || code == ExitCode::terminated;
+    const ExitCode second_code = second.end([&] {
+      if (broken_off) throw Interrupted();
+    });
+    return {first.outcome(code), second.outcome(second_code)};
   }
 
   ExitCode find_crossovers() {
@@ -181,6 +195,10 @@ class Run {
     for (const OutputFile& file : files_) file.write(rows, remarks);
     if (code == ExitCode::interrupted || code == ExitCode::terminated) say_how_to_resume(rows.size());
     return code;
+  }
+
+  RunOutcome outcome(ExitCode code) const {
+    return {code, finished(), folder_ ? folder_->path() : std::filesystem::path()};
   }
 
   // What a certificate is made for.
@@ -322,6 +340,7 @@ class Run {
     plan.argv = whole_.argv;
     plan.sha = plan_sha(what);
     plan.build = certifier_.build();
+    plan.in_turn_with = in_turn_with_;
     plan.gpu = std::any_of(points_.begin(), points_.end(), [](const Point& point) { return !runs_on_cpu(point); });
     if (!whole_.resume) {
       plan.json = plan_json(plan.sha);
@@ -883,13 +902,17 @@ class Run {
   mutable std::map<std::string, bool> by_groups_;  // by session
   std::unique_ptr<Progress> progress_;
   std::unique_ptr<RunFolder> folder_;
+  const RunFolder* in_turn_with_ = nullptr;  // run_folder.h
   Certifier certifier_;
   std::map<std::string, Session> sessions_;  // by key; of the turn being measured
 };
 
 }  // namespace
 
-RunOutcome measure_quietly(const RunRequest& request) { return Run(request).measure_quietly(); }
+std::pair<RunOutcome, RunOutcome> measure_in_turn(const RunRequest& first, const RunRequest& second) {
+  Run one(first), other(second);
+  return Run::measure_in_turn(one, other);
+}
 
 ExitCode find_crossovers(const RunRequest& request) { return Run(request).find_crossovers(); }
 

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "harness/failure.h"
@@ -25,15 +26,16 @@ struct RunRequest {
 // point has no number, interrupted or terminated if a signal ended the run. Throws Failure for what keeps the whole run
 // from going on.
 ExitCode run_measurements(const RunRequest& request);
-// The same without the table.
+// What came of a run that writes no table.
 struct RunOutcome {
   ExitCode code = ExitCode::ok;
   std::vector<Result> rows;      // finished ones, in the order of the grid
   std::filesystem::path folder;  // empty with --no-save
 };
-RunOutcome measure_quietly(const RunRequest& request);
-// The same, but in place of the contexts of the grids between the shortest and the longest of each: for each model,
-// phase and layer ratio the context from which on it is faster than its softmax twin.
+// Two requests of the same points, each a run of its own, point by point in turn: what drifts, drifts for both.
+std::pair<RunOutcome, RunOutcome> measure_in_turn(const RunRequest& first, const RunRequest& second);
+// As run_measurements, but in place of the contexts of the grids between the shortest and the longest of each: for each
+// model, phase and layer ratio the context from which on it is faster than its softmax twin.
 ExitCode find_crossovers(const RunRequest& request);
 
 }  // namespace ringbench

@@ -124,14 +124,14 @@ std::string environment_of(const RunPlan& plan) {
   return environment_json(capture_environment(plan.gpu ? GpuDetail::cuda : GpuDetail::none));
 }
 
-std::unique_ptr<FileLock> lock_machine(const fs::path& results) {
+std::shared_ptr<FileLock> lock_machine(const fs::path& results) {
   std::error_code error;
   fs::create_directories(results, error);
   if (error) {
     errno = error.value();
     throw cannot_write(results);
   }
-  return std::make_unique<FileLock>(results / ("lock-" + host_hash().substr(0, 8)), results.string());
+  return std::make_shared<FileLock>(results / ("lock-" + host_hash().substr(0, 8)), results.string());
 }
 
 // Cuts off what follows the last whole line; true if there was something.
@@ -154,10 +154,10 @@ RunFolder::RunFolder(const fs::path& results, const RunPlan& plan)
       started_(utc_now()),
       environment_json_(environment_of(plan)),
       plan_(without_places(plan)) {
-  locks_.push_back(lock_machine(results_));
+  locks_.push_back(plan.in_turn_with != nullptr ? plan.in_turn_with->locks_.front() : lock_machine(results_));
   std::error_code error;
   if (!fs::create_directory(path_, error)) throw cannot_write(path_);
-  locks_.push_back(std::make_unique<FileLock>(path_ / "lock", path_.string()));
+  locks_.push_back(std::make_shared<FileLock>(path_ / "lock", path_.string()));
   if (!append_line(path_ / "plan.json", plan_.json) || !append_line(path_ / "run.json", run_json(std::nullopt)))
     throw cannot_write(path_);
   points_ = open((path_ / "points.jsonl").c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
@@ -169,8 +169,8 @@ RunFolder::RunFolder(const fs::path& results, const RunPlan& plan, const std::st
     : results_(results), environment_json_(environment_of(plan)), plan_(without_places(plan)) {
   path_ = find_run(run, results_);
   if (!fs::is_directory(path_)) throw UsageError("--resume: '" + run + "' is no run's folder.");
-  locks_.push_back(lock_machine(results_));
-  locks_.push_back(std::make_unique<FileLock>(path_ / "lock", path_.string()));
+  locks_.push_back(plan.in_turn_with != nullptr ? plan.in_turn_with->locks_.front() : lock_machine(results_));
+  locks_.push_back(std::make_shared<FileLock>(path_ / "lock", path_.string()));
   std::ifstream in(path_ / "run.json");
   const Json before = Json::parse(in, nullptr, false);
   const auto text = [&](const char* key) {

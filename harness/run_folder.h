@@ -28,6 +28,8 @@ class FileLock {
   int file_ = -1;
 };
 
+class RunFolder;
+
 // What a run is made for.
 struct RunPlan {
   std::string experiment;  // command or sweep
@@ -35,7 +37,8 @@ struct RunPlan {
   std::string sha;   // over the points and how they are measured: a run is gone on with by the same plan only
   std::string json;  // plan.json: the same for a person
   std::string build;
-  bool gpu = false;  // measured on one: what it is belongs to the environment
+  bool gpu = false;                         // measured on one: what it is belongs to the environment
+  const RunFolder* in_turn_with = nullptr;  // another run of this process in the same DIR, whose lock holds for both
 };
 
 // DIR/<run_id>/{run.json, plan.json, points.jsonl, points.sha256}, and one line in DIR/index.jsonl. While the run
@@ -67,7 +70,7 @@ class RunFolder {
   std::filesystem::path results_, path_;
   std::string id_, started_, environment_json_;
   RunPlan plan_;
-  std::vector<std::unique_ptr<FileLock>> locks_;
+  std::vector<std::shared_ptr<FileLock>> locks_;
   std::map<std::string, int64_t> counts_;  // by status
   std::unique_ptr<Seal> seal_;             // of points.jsonl
   int points_ = -1;                        // file descriptor of points.jsonl

@@ -99,7 +99,7 @@ ExitCode run_validation(const RunRequest& request) {
     throw UsageError("--validate writes table, md or csv.");
   RunRequest estimated = with_mode(request, EstimateMode::always), whole = with_mode(request, EstimateMode::never);
   estimated.experiment += "-estimated", whole.experiment += "-whole";
-  const RunOutcome estimates = measure_quietly(estimated), wholes = measure_quietly(whole);
+  const auto [estimates, wholes] = measure_in_turn(estimated, whole);
   const std::vector<Validation> validations = match_validations(estimates.rows, wholes.rows);
   write_validations(std::cout, validations, plan.format);
   if (!estimates.folder.empty()) {
@@ -107,7 +107,7 @@ ExitCode run_validation(const RunRequest& request) {
     write_validations(csv, validations, Format::csv);
     if (!csv.flush())
       throw Failure(ExitCode::environment, "cannot write " + (estimates.folder / "validation.csv").string());
-    std::cout << "saved: " << estimates.folder.string() << "/, " << wholes.folder.string() << "/\n";
+    std::cerr << "saved: " << estimates.folder.string() << "/, " << wholes.folder.string() << "/\n";
   }
   const auto inside =
       std::count_if(validations.begin(), validations.end(), [](const Validation& v) { return v.inside; });

@@ -22,7 +22,7 @@ struct Validation {
 std::vector<Validation> match_validations(const std::vector<Result>& estimates, const std::vector<Result>& whole);
 void write_validations(std::ostream& out, const std::vector<Validation>& validations, Format format);
 
-// Measures every prefill of the request both ways (two runs, one after the other), writes the table and keeps it as
+// Measures every prefill of the request both ways (two runs, point by point in turn), writes the table and keeps it as
 // RESULTS/<id of the first run>/validation.csv. Returns points_failed if a point has no number either way, or if fewer
 // than 17 of 20 whole runs lie inside their intervals.
 ExitCode run_validation(const RunRequest& request);

@@ -101,6 +101,13 @@ TEST_CASE("a results folder belongs to one run at a time") {
     RunFolder first(folder.path, plan_named("prefill"));
     CHECK(refusal().find("is in use by process " + std::to_string(getpid())) != std::string::npos);
     CHECK(locks_in(folder.path) == 2);  // the refused one did not take them away
+    RunPlan beside = plan_named("decode");
+    beside.in_turn_with = &first;  // of this process, which measures both in turn
+    {
+      RunFolder second(folder.path, beside);
+      CHECK(locks_in(folder.path) == 3);
+    }
+    CHECK(refusal().find("is in use by process ") != std::string::npos);
   }
   CHECK(refusal().empty());
 
