@@ -98,14 +98,16 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
   return ids;
 }
 
+std::string_view Tokenizer::bytes(int32_t id, bool skip_special) const {
+  if (id < 0 || id >= size()) return {};
+  const TokenizerData::Token& token = data_->tokens[static_cast<size_t>(id)];
+  return token.known && !(skip_special && token.special) ? std::string_view(token.bytes) : std::string_view();
+}
+
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
-  std::string bytes;
-  for (const int32_t id : ids) {
-    if (id < 0 || id >= size()) continue;
-    const TokenizerData::Token& token = data_->tokens[static_cast<size_t>(id)];
-    if (token.known && !(skip_special && token.special)) bytes += token.bytes;
-  }
-  return replace_invalid_utf8(bytes);
+  std::string all;
+  for (const int32_t id : ids) all += bytes(id, skip_special);
+  return replace_invalid_utf8(all);
 }
 
 std::vector<std::string> Tokenizer::split(std::string_view text) const {

@@ -33,6 +33,8 @@ class Tokenizer {
   std::vector<int32_t> encode(std::string_view text) const;
   // Bytes that are no UTF-8 become U+FFFD; ids that are no tokens are left out.
   std::string decode(std::span<const int32_t> ids, bool skip_special = false) const;
+  // What decode() makes text of; empty for an id that is no token.
+  std::string_view bytes(int32_t id, bool skip_special = false) const;
   // The parts that are encoded apart from each other, where the text has no added tokens.
   std::vector<std::string> split(std::string_view text) const;
 

@@ -79,6 +79,15 @@ std::string replace_invalid_utf8(std::string_view bytes) {
   return text;
 }
 
+size_t unfinished_utf8(std::string_view bytes) {
+  for (size_t size = std::min<size_t>(3, bytes.size()); size > 0; --size) {
+    const size_t at = bytes.size() - size;
+    const uint8_t lead = byte_at(bytes, at);
+    if (lead >= 0xC2 && lead < 0xF5 && sequence_at(bytes, at) == -static_cast<int>(size)) return size;
+  }
+  return 0;
+}
+
 std::string to_nfc(std::string_view text) {
   // Below U+0300 every character is composed already, and nothing combines with it.
   if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<uint8_t>(c) < 0xCC; }))

@@ -23,6 +23,9 @@ size_t first_invalid_utf8(std::string_view text);
 // Each maximal part of an ill-formed sequence becomes one U+FFFD (Unicode 15, section 3.9, table 3-8).
 std::string replace_invalid_utf8(std::string_view bytes);
 
+// How many bytes at the end begin a character that further bytes could complete: 0 to 3.
+size_t unfinished_utf8(std::string_view bytes);
+
 // Canonical composition of valid UTF-8. Takes time n log n at most, whatever the run of combining marks.
 std::string to_nfc(std::string_view text);
 

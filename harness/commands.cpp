@@ -387,6 +387,40 @@ CommandLine tokenize_command() {
            {"ringbench tokenize --model DIR --in ids.jsonl --out texts.jsonl --decode", "and back"}}};
 }
 
+CommandLine score_command() {
+  FlagGroup output = pick("Output", {"--format", "--json", "--help"});
+  for (Flag& flag : output.flags)
+    if (flag.name == "--format")
+      flag.text = "table, md, csv or json (an array of metrics, at full precision).",
+      flag.choices = {"table", "md", "csv", "json"};
+  return {
+      "score",
+      "metrics with intervals from graded samples or counts",
+      "FILE [flags]",
+      "FILE has a line of JSON for each sample, {\"id\", \"sample\", \"verdict\", \"extracted\"} with verdict correct, "
+      "incorrect, no_answer, truncated or limit_exceeded, or for each question, {\"id\", \"n\", \"c\"}: c of n samples "
+      "are right. A question with fewer samples than a metric needs is an error, never a wrong answer.",
+      {{"Flags",
+        {{"--metric",
+          "",
+          "LIST",
+          "avg@N, maj@N",
+          "avg@K: mean share of right samples. pass@K: chance that one of K is right. maj@K (cons@K): the most "
+          "frequent "
+          "answer of K is right, ties shared. gpass@K:TAU: at least TAU K of K are right. [N: as many samples as all "
+          "questions have]",
+          {},
+          true},
+         {"--against", "", "FILE2", "",
+          "Samples of the same questions from another model or engine: the difference, question by question, and what "
+          "difference would have been found."},
+         {"--published", "", "PCT", "", "A stated score: does it lie in the interval?"}}},
+       output},
+      {},
+      {{"ringbench score verdicts.jsonl --metric avg@64,pass@8,maj@64", "64 samples a question"},
+       {"ringbench score hybrid.jsonl --against softmax.jsonl", "is one model better on the same questions?"}}};
+}
+
 // --- compare ---
 
 CommandLine compare_command() {
@@ -663,6 +697,7 @@ std::vector<CommandLine> make_command_lines() {
   commands.push_back(estimate_command());
   commands.push_back(loss_command());
   commands.push_back(tokenize_command());
+  commands.push_back(score_command());
   commands.push_back(compare_command());
   commands.push_back(figures_command());
   commands.push_back(claims_command());

@@ -31,6 +31,7 @@
 #include "harness/report.h"
 #include "harness/run.h"
 #include "harness/runs.h"
+#include "harness/score.h"
 #include "harness/sweep.h"
 #include "harness/tokenize.h"
 #include "harness/validate.h"
@@ -265,6 +266,20 @@ int tokenize_main(const Arguments& a) {
   return 0;
 }
 
+// --- score ---
+
+int score_main(const Arguments& a) {
+  a.refuse_words(1);
+  if (a.words().empty()) throw UsageError("score: which file of verdicts or counts?", "see: ringbench help score");
+  ScoreRequest request;
+  request.file = a.words()[0];
+  request.against = a.text_or("--against", "");
+  if (a.given("--metric")) request.metrics = split_list(a.all("--metric"), "--metric");
+  if (a.given("--published")) request.published = parse_percent(a.text("--published"), "--published");
+  request.format = a.has("--json") ? Format::json : parse_format(a.text_or("--format", "table"));
+  return static_cast<int>(run_score(request, std::cout));
+}
+
 // --- compare ---
 
 int compare_main(const Arguments& a, char**) {
@@ -407,6 +422,7 @@ int dispatch(int argc, char** argv) {
   if (name == "estimate") return estimate_main(arguments, argv);
   if (name == "loss") return loss_main(arguments, argv);
   if (name == "tokenize") return tokenize_main(arguments);
+  if (name == "score") return score_main(arguments);
   if (name == "compare") return compare_main(arguments, argv);
   if (name == "figures") return figures_main(arguments, argv);
   if (name == "claims") return claims_main(arguments);

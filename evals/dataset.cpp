@@ -1,0 +1,213 @@
+// dataset.cpp: see dataset.h.
+#include "evals/dataset.h"
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <set>
+
+#include "reference/random.h"
+
+namespace ringbench {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Names = std::vector<const char*>;
+
+const Names id_names = {"id", "ID", "unique_id", "problem_idx", "Record ID", "question_id", "task_id", "query_id"};
+const Names text_names = {"problem", "Problem", "question", "Question", "prompt"};
+const Names gold_names = {"answer", "Answer", "final_answer", "expected_answer", "Correct Answer", "answers_spans"};
+const Names solution_names = {"solution", "Solution"};
+
+const Json* find(const Json& row, const Names& names) {
+  for (const char* name : names)
+    if (const auto found = row.find(name); found != row.end() && !found->is_null()) return &*found;
+  return nullptr;
+}
+
+std::string trimmed(const std::string& text) {
+  const size_t begin = text.find_first_not_of(" \t\r\n");
+  return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
+}
+
+// A text, a number or a truth value as text; of a list with one member that; DROP's spans are those of the first
+// reader.
+std::string text_of(const Json& value) {
+  if (value.is_string()) return trimmed(value.get<std::string>());
+  if (value.is_number() || value.is_boolean()) return value.dump();
+  if (value.is_object() && value.contains("spans")) return text_of(value["spans"]);
+  if (!value.is_array() || value.empty()) return "";
+  std::string text = text_of(value.front());
+  if (value.size() > 1 && !std::all_of(value.begin(), value.end(), [&](const Json& v) { return text_of(v) == text; })) {
+    for (size_t i = 1; i < value.size(); ++i) text += ", " + text_of(value[i]);
+  }
+  return text;
+}
+
+// GSM8K: a worked solution with the answer after "####".
+void read_gold(const Json& row, Question& question) {
+  if (const Json* gold = find(row, gold_names)) question.gold = text_of(*gold);
+  if (const size_t mark = question.gold.rfind("####"); mark != std::string::npos)
+    question.gold = trimmed(question.gold.substr(mark + 4));
+  if (!question.gold.empty()) return;
+  if (const Json* solution = find(row, solution_names)) {
+    question.gold = text_of(*solution);
+    question.gold_is_solution = true;
+  }
+}
+
+void read_choices(const Json& row, Question& question) {
+  if (!row.contains("Correct Answer")) return;
+  question.kind = "choice";
+  question.choices = {question.gold};
+  for (const char* name : {"Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3"})
+    if (const Json* wrong = find(row, {name})) question.choices.push_back(text_of(*wrong));
+}
+
+class Reader {
+ public:
+  Reader(std::string source, std::string kind) : source_(std::move(source)), kind_(std::move(kind)) {}
+
+  void take(const Json& row, int64_t number) {
+    const std::string where = "line " + std::to_string(number);
+    if (!row.is_object()) throw DatasetError(source_ + ": " + where + ": not a JSON object.");
+    Question question;
+    const Json* text = find(row, text_names);
+    if (text == nullptr) return leave_out(where, "there is no question (problem, question or prompt)");
+    question.text = text_of(*text);
+    if (const Json* passage = find(row, {"passage"})) question.text = text_of(*passage) + "\n\n" + question.text;
+    const Json* id = find(row, id_names);
+    question.id = id != nullptr && !text_of(*id).empty() ? text_of(*id) : std::to_string(number);
+    read_gold(row, question);
+    read_choices(row, question);
+    if (!kind_.empty()) question.kind = kind_;
+    if (question.text.empty()) return leave_out(where, "the question is empty");
+    if (question.gold.empty()) return leave_out(where, "question " + question.id + " has no gold");
+    if (question.kind == "choice" && question.choices.size() != 4)
+      return leave_out(where, "question " + question.id + " has no four choices");
+    if (!ids_.insert(question.id).second)
+      throw DatasetError(source_ + ": " + where + ": question " + question.id + " is there twice.");
+    dataset_.questions.push_back(std::move(question));
+  }
+
+  Dataset finish() {
+    if (dataset_.questions.empty())
+      throw DatasetError(source_ + ": there is no question in it" +
+                         (dataset_.unread.empty() ? "." : " (" + dataset_.unread.front() + ")."));
+    return std::move(dataset_);
+  }
+
+ private:
+  void leave_out(const std::string& where, const std::string& why) { dataset_.unread.push_back(where + ": " + why); }
+
+  std::string source_, kind_;
+  Dataset dataset_;
+  std::set<std::string> ids_;
+};
+
+void read_lines(std::string_view text, const std::string& source, Reader& reader) {
+  int64_t number = 0;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string_view line = text.substr(begin, end - begin);
+    begin = end + 1;
+    ++number;
+    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    Json row = Json::parse(line, nullptr, false);
+    if (row.is_discarded()) throw DatasetError(source + ": line " + std::to_string(number) + ": no JSON.");
+    reader.take(row, number);
+  }
+}
+
+// A list, or the first list of objects within an object ({"data": [...]}).
+void read_list(std::string_view text, const std::string& source, Reader& reader) {
+  const Json json = Json::parse(text, nullptr, false);
+  const Json* list = json.is_array() ? &json : nullptr;
+  if (json.is_object())
+    for (const auto& [key, value] : json.items())
+      if (list == nullptr && value.is_array() && !value.empty() && value.front().is_object()) list = &value;
+  if (list == nullptr) throw DatasetError(source + ": neither a list of questions nor an object with one.");
+  int64_t number = 0;
+  for (const Json& row : *list) reader.take(row, ++number);
+}
+
+// RFC 4180: cells hold commas, quotes and line breaks where they are quoted.
+std::vector<std::vector<std::string>> csv_rows(std::string_view text, const std::string& source) {
+  std::vector<std::vector<std::string>> rows(1);
+  std::string cell;
+  bool quoted = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted) {
+      if (c != '"')
+        cell += c;
+      else if (i + 1 < text.size() && text[i + 1] == '"')
+        cell += text[++i];
+      else
+        quoted = false;
+    } else if (c == '"') {
+      quoted = true;
+    } else if (c == ',' || c == '\n') {
+      rows.back().push_back(std::exchange(cell, {}));
+      if (c == '\n') rows.emplace_back();
+    } else if (c != '\r') {
+      cell += c;
+    }
+  }
+  if (quoted) throw DatasetError(source + ": a quoted cell does not end.");
+  rows.back().push_back(cell);
+  std::erase_if(rows, [](const auto& row) { return row.size() == 1 && row.front().empty(); });
+  return rows;
+}
+
+void read_csv(std::string_view text, const std::string& source, Reader& reader) {
+  const auto rows = csv_rows(text, source);
+  for (size_t i = 1; i < rows.size(); ++i) {
+    if (rows[i].size() != rows.front().size())
+      throw DatasetError(source + ": row " + std::to_string(i + 1) + " has " + std::to_string(rows[i].size()) +
+                         " cells, the header has " + std::to_string(rows.front().size()) + ".");
+    Json row = Json::object();
+    for (size_t column = 0; column < rows[i].size(); ++column) row[rows.front()[column]] = rows[i][column];
+    reader.take(row, static_cast<int64_t>(i + 1));
+  }
+}
+
+}  // namespace
+
+Dataset parse_dataset(std::string_view text, const std::string& extension, const std::string& source,
+                      const std::string& kind) {
+  if (text.starts_with("PAR1"))
+    throw DatasetError(source + ": Parquet is not read. To JSON lines: python3 -c \"import pandas; " +
+                       "pandas.read_parquet('FILE.parquet').to_json('FILE.jsonl', orient='records', lines=True)\"");
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+  Reader reader(source, kind);
+  if (extension == ".csv")
+    read_csv(text, source, reader);
+  else if (extension == ".json")
+    read_list(text, source, reader);
+  else
+    read_lines(text, source, reader);
+  return reader.finish();
+}
+
+Dataset read_dataset(const std::filesystem::path& path, const std::string& kind) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in || std::filesystem::is_directory(path)) throw DatasetError("cannot read '" + path.string() + "'.");
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  return parse_dataset(text, path.extension().string(), path.string(), kind);
+}
+
+std::vector<size_t> choice_order(const Question& question, uint64_t seed, int64_t sample) {
+  std::vector<size_t> order(question.choices.size());
+  std::iota(order.begin(), order.end(), 0);
+  const uint64_t key = random_key(mix64(seed) ^ static_cast<uint64_t>(sample), "choices " + question.id);
+  for (size_t i = 0; i + 1 < order.size(); ++i) {
+    const uint64_t left = order.size() - i;
+    std::swap(order[i], order[i + static_cast<size_t>((random_bits(key, i) >> 32) * left >> 32)]);
+  }
+  return order;
+}
+
+}  // namespace ringbench
