@@ -36,6 +36,8 @@ class Reader {
     if (kind == NodeKind::list || kind == NodeKind::set) return collection(i);
     std::vector<Answer> both = signed_answers(i);
     if (both.size() == 1) return both[0];
+    if (both[0].kind == Kind::reals && node(i).text == "!")  // neither of them
+      return of_reals(intersect(arithmetic_, both[0].reals, both[1].reals), both[0].name);
     Answer list;
     list.kind = Kind::list;
     list.name = both[0].name;
@@ -69,7 +71,10 @@ class Reader {
     });
     const bool some_range =
         std::any_of(list.items.begin(), list.items.end(), [](const Answer& a) { return a.kind == Kind::reals; });
-    if (ranges && some_range && joined != ",") {
+    const bool excluded = std::all_of(node(i).kids.begin(), node(i).kids.end(), [&](int32_t k) {
+      return node(k).kind == NodeKind::relation && node(k).text == "!";
+    });
+    if (ranges && some_range && (joined != "," || excluded)) {
       RealSet all = as_reals(list.items[0]);
       for (const Answer& item : list.items)
         all = joined == "or" ? unite(arithmetic_, all, as_reals(item)) : intersect(arithmetic_, all, as_reals(item));

@@ -98,7 +98,7 @@ class Comparer {
 
   bool same(const Answer& gold, const Answer& candidate) {
     fuel().spend(4);
-    if (!gold.name.empty() && !candidate.name.empty() && gold.name != candidate.name)
+    if (!gold.name.empty() && !candidate.name.empty() && !same_name(gold.name, candidate.name))
       return gold.has_equation && candidate.has_equation && !is_bare_symbol(gold) && !is_bare_symbol(candidate) &&
              proportional(gold.equation, candidate.equation, false);
     if (gold.kind == candidate.kind) return same_kind(gold, candidate);
@@ -112,8 +112,18 @@ class Comparer {
     return same_collection(gold, candidate);
   }
 
+  // y and f(x) both are what is plotted over x.
+  static bool same_name(const std::string& a, const std::string& b) {
+    const auto is_call = [](const std::string& name) { return name.size() > 3 && name[1] == '('; };
+    return a == b || (a == "y" && is_call(b)) || (b == "y" && is_call(a));
+  }
+
   // x = 1 and y = 1 differ, x + y = 1 and y = 1 - x do not.
-  static bool is_bare_symbol(const Answer& a) { return is_constant(a.value); }
+  static bool is_bare_symbol(const Answer& a) {
+    std::vector<std::string> symbols;
+    collect_symbols(a.equation, symbols);
+    return symbols.size() < 2;
+  }
 
   bool same_kind(const Answer& gold, const Answer& candidate) {
     switch (gold.kind) {

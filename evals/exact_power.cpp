@@ -220,7 +220,15 @@ std::optional<Ratio> Arithmetic::symbolic_power(const Ratio& base, const Ratio& 
   if (base.num.size() != 1 || exponent.den.size() != 1) return std::nullopt;
   if (base.den.size() != 1) return std::nullopt;
   const auto& [monomial, coefficient] = *base.num.begin();
-  if (coefficient < 0) return std::nullopt;
+  if (coefficient < 0) {  // (-2)^n = (-1)^n 2^n, (-1)^(n + 1) = -(-1)^n
+    if (coefficient != -1 || !monomial.empty())
+      return multiply(power(integer(-1), exponent), power(negate(base), exponent));
+    const auto constant = exponent.num.find(Monomial{});
+    if (constant == exponent.num.end() || constant->second.get_den() != 1) return std::nullopt;
+    Sum rest = exponent.num;
+    rest.erase(Monomial{});
+    return multiply(power(base, of(Sum{{Monomial{}, constant->second}})), power(base, {rest, exponent.den}));
+  }
   std::vector<Factor> bases;
   for (auto& [p, k] : factor(coefficient.get_num())) bases.push_back({prime_generator(p), mpq_class(k)});
   for (auto& [p, k] : factor(coefficient.get_den())) bases.push_back({prime_generator(p), mpq_class(-k)});

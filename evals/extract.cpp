@@ -36,7 +36,7 @@ Span one_token(std::string_view text, size_t at) {
   if (at + 1 < text.size() && text[at] == '\\' && is_letter(text[at + 1])) {
     for (++at; at < text.size() && is_letter(text[at]); ++at) {}
     int depth = 0;
-    for (const size_t limit = at + 4096; at < std::min(text.size(), limit) && (depth > 0 || text[at] == '{'); ++at) {
+    for (const size_t limit = at + 256; at < std::min(text.size(), limit) && (depth > 0 || text[at] == '{'); ++at) {
       if (text[at] == '{') ++depth;
       if (text[at] == '}') --depth;
       if (text[at] == '\n') return {};
@@ -244,10 +244,10 @@ char leading_label(std::string_view candidate, std::string_view& rest) {
   s.remove_prefix(1);
   bool closed = false;
   while (!s.empty() && (s.front() == ')' || s.front() == ']' || s.front() == '.' || s.front() == ':' ||
-                        (groups > 0 && s.front() == '}'))) {
+                        (groups > 0 && (s.front() == '}' || (closed && is_space(s.front())))))) {
     if (s.front() == '}')
       --groups;
-    else
+    else if (!is_space(s.front()))
       closed = true;
     s.remove_prefix(1);
   }

@@ -197,11 +197,25 @@ Ratio absolute(Arithmetic& a, const Ratio& x) {
   return Arithmetic::function("abs", {x.num.begin()->second < 0 ? a.negate(x) : x});
 }
 
+// (s + c)! = s! (s + 1) .. (s + c): whole numbers go out of it.
+Ratio symbolic_factorial(Arithmetic& a, const Ratio& x) {
+  const auto constant = one_denominator(x) ? x.num.find(Monomial{}) : x.num.end();
+  if (constant == x.num.end() || constant->second.get_den() != 1 || abs(constant->second) > 16)
+    return Arithmetic::function("factorial", {x});
+  const long c = constant->second.get_num().get_si();
+  const Ratio base = a.subtract(x, Arithmetic::integer(c));
+  Ratio product = Arithmetic::integer(1);
+  for (long i = 0; i < std::abs(c); ++i)
+    product = a.multiply(product, a.add(base, Arithmetic::integer(c > 0 ? i + 1 : -i)));
+  const Ratio whole = Arithmetic::function("factorial", {base});
+  return c > 0 ? a.multiply(whole, product) : a.divide(whole, product);
+}
+
 Ratio factorial(Arithmetic& a, const Ratio& x) {
   const auto n = as_integer(x);
   if (!n) {
     if (as_rational(x)) throw Undefined("the factorial of a fraction");
-    return Arithmetic::function("factorial", {x});
+    return symbolic_factorial(a, x);
   }
   if (*n < 0) throw Undefined("the factorial of a negative number");
   if (*n > kMaxFactorial) return Arithmetic::function("factorial", {x});
@@ -216,9 +230,12 @@ Ratio binomial(Arithmetic& a, const Ratio& n, const Ratio& k, bool ordered) {
   const std::string name = ordered ? "permutations" : "binomial";
   if (!upper && lower && *lower >= 0 && *lower <= 16 && !as_rational(n)) {  // n (n - 1) .. / k!
     Ratio product = Arithmetic::integer(1);
-    for (long i = 0; i < lower->get_si(); ++i)
-      product = a.multiply(product, a.subtract(n, Arithmetic::integer(i)));
+    for (long i = 0; i < lower->get_si(); ++i) product = a.multiply(product, a.subtract(n, Arithmetic::integer(i)));
     return ordered ? product : a.divide(product, factorial(a, k));
+  }
+  if (!is_constant(n) || !is_constant(k)) {
+    const Ratio below = factorial(a, a.subtract(n, k));
+    return a.divide(factorial(a, n), ordered ? below : a.multiply(below, factorial(a, k)));
   }
   if (!upper || !lower || abs(*upper) > kMaxFactorial || abs(*lower) > kMaxFactorial)
     return Arithmetic::function(name, {n, k});

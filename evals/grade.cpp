@@ -15,7 +15,7 @@ namespace {
 using Kind = Answer::Kind;
 
 // For one verdict. Typical answers take some hundred steps; all of it takes well under 50 ms.
-constexpr uint64_t kFuel = 200'000;
+constexpr uint64_t kFuel = 120'000;
 constexpr size_t kMaxForm = 256;  // of a canonical form that is kept
 
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }

@@ -262,7 +262,7 @@ class Parser {
       part = literal(digits);
       next += braces ? 3 : 1;
     }
-    if (parts[0] <= 0 || parts[1] <= 0 || is_sign("^", next)) return -1;
+    if (parts[0] <= 0 || parts[1] <= 0 || (is_sign("^", next) && !is_degree(next + 1))) return -1;
     const mpq_class whole = literal(peek().text);
     at_ += next;
     return make_number(whole + parts[0] / parts[1]);
@@ -271,7 +271,7 @@ class Parser {
   int32_t term() {
     std::vector<int32_t> factors;
     if (const int32_t mixed = mixed_number(); mixed >= 0)
-      factors.push_back(mixed);
+      factors.push_back(with_postfixes(mixed));
     else
       factors.push_back(signed_factor());
     for (;;) {
@@ -355,17 +355,20 @@ class Parser {
     return false;
   }
 
-  bool take_degree() {
-    if (take_command("circ")) return true;
-    if (is_sign("{") && is_command("circ", 1) && is_sign("}", 2)) {
-      at_ += 3;
-      return true;
-    }
-    return false;
+  bool is_degree(size_t ahead) const {
+    return is_command("circ", ahead) ||
+           (is_sign("{", ahead) && is_command("circ", ahead + 1) && is_sign("}", ahead + 2));
   }
 
-  int32_t factor() {
-    int32_t node = primary();
+  bool take_degree() {
+    if (!is_degree(0)) return false;
+    at_ += is_sign("{") ? 3 : 1;
+    return true;
+  }
+
+  int32_t factor() { return with_postfixes(primary()); }
+
+  int32_t with_postfixes(int32_t node) {
     for (int count = 0;;) {
       if (take_sign("^")) {
         if (take_degree()) {

@@ -368,21 +368,27 @@ class Lexer {
     return !is_letter(peek(i)) && peek(i) != '_' && peek(i) != '.';
   }
 
-  // The group at `at_`, without its braces, if it is words only; nothing is taken.
+  // The group at `at_`, without its braces, if it is words only, or a unit such as m/s^2; nothing is taken.
   bool words_follow(size_t& begin, size_t& end) const {
     size_t i = at_;
     while (i < text_.size() && is_space(text_[i])) ++i;
     if (i >= text_.size() || text_[i] != '{') return false;
     begin = ++i;
-    bool letters = false;
+    bool letters = false, powers = false, long_word = false;
     for (; i < text_.size() && text_[i] != '}'; ++i) {
       const char c = text_[i];
+      if (c == '^' && letters && i + 1 < text_.size() && is_digit(text_[i + 1])) {
+        powers = true;
+        ++i;
+        continue;
+      }
       const bool inside = is_space(c) || c == '-' || c == '\'' || c == '.' || c == '/' || c == '~';
       if (!is_letter(c) && !inside && static_cast<unsigned char>(c) < 0x80) return false;
+      long_word |= c == '/' || (is_letter(c) && is_letter(text_[i - 1]));
       letters |= !inside;
     }
     end = i;
-    return i < text_.size() && letters;
+    return i < text_.size() && letters && (!powers || long_word);
   }
 
   void text_command(const std::string& name) {
