@@ -336,7 +336,7 @@ std::string to_text(const Sum& sum) {
   std::string text;
   for (const auto& [m, c] : sum) {
     if (!text.empty() && c > 0) text += "+";
-    const bool unit = !m.empty() && (c == 1 || c == -1);
+    const bool unit = !m.empty() && mpq_class(abs(c)) == 1;
     if (unit && c < 0) text += "-";
     if (!unit) text += coefficient_text(c);
     bool first = unit;

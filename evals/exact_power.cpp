@@ -106,7 +106,7 @@ Ratio Arithmetic::integer_power(const Ratio& base, const mpz_class& n) {
   }
   const auto& [m, c] = *base.num.begin();
   const size_t bits = std::max(mpz_sizeinbase(c.get_num_mpz_t(), 2), mpz_sizeinbase(c.get_den_mpz_t(), 2));
-  const bool unit = c == 1 || c == -1;
+  const bool unit = mpq_class(abs(c)) == 1;
   const bool grows =
       std::any_of(m.begin(), m.end(), [](const Factor& f) { return f.generator->kind == Kind::root; }) && size > 64;
   if ((!unit && size * static_cast<unsigned long>(bits) > kMaxBits) || size > 1000000000 || grows)

@@ -342,7 +342,6 @@ Extraction extract_choice(std::string_view completion, bool bare) {
     }
   }
   if (result.state == Extraction::State::found) return result;
-  std::string_view rest;
   const Span all = trimmed(text, {0, text.size()});  // nothing but the letter
   if (all.end - all.begin <= 24 && choice_letter(text.substr(all.begin, all.end - all.begin), 'D') != '\0')
     return found(text, all, "option", offset);

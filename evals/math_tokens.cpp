@@ -100,7 +100,8 @@ constexpr std::array kDropped = {
     "bf",        "it",          "boxed",  "fbox",       "emph",   "mathnormal", "mathstrut",  "strut",
     "underline", "large",       "Large",  "ensuremath", "mathop", "mathord",    "textsc"};
 constexpr std::array kSpaces = {"quad", "qquad", "thinspace", "enspace", "space", "medspace", "thickspace"};
-constexpr std::array kSkipsGroup = {"color", "hspace", "vspace", "phantom", "label", "tag", "hphantom", "vphantom"};
+constexpr std::array kSkipsGroup = {"color", "hspace",   "vspace",   "phantom",   "label",
+                                    "tag",   "hphantom", "vphantom", "textcolor", "colorbox"};
 
 class Lexer {
  public:
@@ -289,8 +290,6 @@ class Lexer {
       space_ = true;
     } else if (any_of(name, kSkipsGroup)) {
       skip_group();
-    } else if (name == "textcolor" || name == "colorbox") {
-      skip_group();
     } else if (any_of(name, kTextCommands)) {
       text_command(name);
     } else if (name == "begin" || name == "end") {
@@ -376,8 +375,8 @@ class Lexer {
       case '(':
       case ')':
       case '[':
-      case ']': break;  // math delimiters
-      case '!': break;
+      case ']':
+      case '!': break;                // math delimiters, and a space that is none
       default: space_ = true; break;  // spacing
     }
   }
