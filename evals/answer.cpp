@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "evals/evaluate.h"
+#include "evals/inequality.h"
 #include "evals/numeric.h"
 #include "evals/words.h"
 
@@ -292,39 +293,11 @@ class Reader {
           continue;  // says nothing
         return std::nullopt;
       }
-      const auto bound = linear_bound(arithmetic_.subtract(left, right), name, n.text[i]);
+      const auto bound = solve_inequality(arithmetic_, arithmetic_.subtract(left, right), name, n.text[i]);
       if (!bound) return std::nullopt;
       all = intersect(arithmetic_, all, *bound);
     }
     return of_reals(std::move(all), name);
-  }
-
-  // a x + b (sign) 0.
-  std::optional<RealSet> linear_bound(const Ratio& difference, const std::string& name, char sign) {
-    if (!is_constant(difference.den)) return std::nullopt;
-    Ratio slope = Arithmetic::integer(0), rest = slope;
-    for (const auto& [m, c] : difference.num) {
-      const auto at = std::find_if(m.begin(), m.end(), [&](const Factor& f) {
-        return f.generator->kind == Generator::Kind::symbol && f.generator->text == name;
-      });
-      Monomial others = m;
-      if (at != m.end()) {
-        if (at->exponent != 1) return std::nullopt;
-        others.erase(others.begin() + (at - m.begin()));
-      }
-      const Ratio term{Sum{{others, c}}, Arithmetic::integer(1).num};
-      if (!is_constant(term)) return std::nullopt;
-      (at != m.end() ? slope : rest) = arithmetic_.add(at != m.end() ? slope : rest, term);
-    }
-    if (slope.num.empty()) return std::nullopt;
-    const Ratio root = arithmetic_.negate(arithmetic_.divide(rest, slope));
-    if (sign == '!') return complement(point(root));
-    const auto positive =
-        sign_of(arithmetic_.divide(slope, {difference.den, Arithmetic::integer(1).num}), arithmetic_.fuel());
-    if (!positive || *positive == 0) return std::nullopt;
-    const bool below = (sign == '<' || sign == 'l') == (*positive > 0), closed = sign == 'l' || sign == 'g';
-    if (below) return RealSet{{{{-1, {}}, {0, root}, false, closed}}};
-    return RealSet{{{{0, root}, {1, {}}, closed, false}}};
   }
 
   // Sides that are numbers or expressions, all equal: the last of them.
@@ -515,6 +488,15 @@ std::optional<Answer> read_words(std::string_view cleaned, Fuel& fuel) {
     single &= at > text.size();
   }
   if (!other) return std::nullopt;  // x and y
+  if (const size_t joint = text.find(" and "); joint != std::string::npos) {
+    answer.kind = Kind::list;
+    for (const std::string& part : {text.substr(0, joint), text.substr(joint + 5)}) {
+      answer.items.emplace_back();
+      answer.items.back().kind = Kind::words;
+      answer.items.back().text = part;
+    }
+    return answer;
+  }
   answer.kind = Kind::words;
   answer.text = text;
   if (single && is_letters_product(text)) {  // a product too, against one that is written otherwise

@@ -85,6 +85,12 @@ Ratio TreeEvaluator::function(const Node& n, int sign) {
 
 std::string TreeEvaluator::name_of(int32_t node, bool in_quotient) const {
   const Node& n = tree_[node];
+  if (n.kind == Kind::function && n.kids.size() == 1) {  // \sin\theta = v, |AB| = v
+    const std::string inside = name_of(n.kids[0]);
+    const bool length = n.text == "abs" && !inside.empty() && inside[0] >= 'A' && inside[0] <= 'Z';
+    const bool angle = n.text == "sin" || n.text == "cos" || n.text == "tan";
+    return !inside.empty() && (length || angle) ? n.text + "(" + inside + ")" : "";
+  }
   const bool several = n.kind == Kind::add || n.kind == Kind::multiply || n.kind == Kind::divide;
   if (n.kind == Kind::symbol || n.kind == Kind::words) return n.text;
   if (!several) return "";

@@ -126,6 +126,8 @@ class Judge {
       return false;
     const bool bare_lower = candidate_.size() == 1 && candidate_[0] >= 'a';
     if (bare_lower || candidate_.size() > 4096) return false;
+    for (const std::string_view word : {"option ", "choice ", "answer "})
+      if (lower_case(candidate_).starts_with(word)) candidate_.erase(0, word.size());
     const char other = leading_label(candidate_, rest) != '\0' ? leading_label(candidate_, rest)
                        : words_and_digits(candidate_) == 1     ? choice_letter(candidate_)
                                                                : '\0';

@@ -118,6 +118,7 @@ std::string Parser::called_name() {
 }
 
 int32_t Parser::statement() {
+  while (relation_sign() == '=' || relation_sign() == '~') ++at_;  // = 5
   const std::string called = called_name();
   std::vector<int32_t> sides{called.empty() ? set_expression() : make(Kind::symbol, {}, called)};
   if (is_command("in") || is_command("notin")) {
@@ -127,6 +128,8 @@ int32_t Parser::statement() {
   }
   if (is_sign(":") && !no_bar_) {
     while (take_sign(":")) sides.push_back(set_expression());
+    const bool names = std::all_of(sides.begin(), sides.end(), [&](int32_t i) { return kind(i) == Kind::symbol; });
+    if (names && take_sign("=")) return statement();  // a : b = 2 : 3
     return make(Kind::colon, std::move(sides));
   }
   std::string signs;

@@ -215,7 +215,8 @@ int32_t Parser::word() {
     tokens_[at_].kind = Lexeme::letter;
     return function(function_word(name.substr(0, 3)));
   }
-  if (!is_letters_product(name)) return make(Kind::words, {}, lower_case(name));
+  const bool capitalized = name.size() == 3 && name[0] <= 'Z' && name[1] >= 'a' && name[2] >= 'a';  // Bob
+  if (capitalized || !is_letters_product(name)) return make(Kind::words, {}, lower_case(name));
   std::vector<int32_t> letters;
   for (size_t i = 0; i < name.size(); ++i) {
     const std::string one(1, name[i]);

@@ -16,6 +16,14 @@ constexpr std::array kPrecisions = {128L, 512L, 2048L};
 constexpr int kPoints = 16;     // random points that must agree
 constexpr int kMostTries = 96;  // before a function is given up as having no values
 
+// MPFR keeps constants and memory for each thread; they go when the thread does.
+struct ThreadCache {
+  ThreadCache() = default;
+  ThreadCache(const ThreadCache&) = delete;
+  ThreadCache& operator=(const ThreadCache&) = delete;
+  ~ThreadCache() { mpfr_free_cache(); }
+};
+
 // The value does not exist, or not at this precision.
 struct NoValue {};
 
@@ -49,7 +57,9 @@ using Unary = int (*)(mpfr_ptr, mpfr_srcptr, mpfr_rnd_t);
 
 class Evaluator {
  public:
-  Evaluator(long precision, uint64_t point, Fuel& fuel) : precision_(precision), point_(point), fuel_(fuel) {}
+  Evaluator(long precision, uint64_t point, Fuel& fuel) : precision_(precision), point_(point), fuel_(fuel) {
+    static const thread_local ThreadCache cache;
+  }
 
   Interval sum(const Sum& sum) {
     Interval total(precision_);
