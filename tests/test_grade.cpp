@@ -146,7 +146,12 @@ TEST_CASE("C3: how an answer is set does not matter") {
 }
 
 TEST_CASE("C4: numbers are exact") {
-  check({{"\\frac{1}{2}", "0.5"},
+  check({{"33\\frac13\\%", "\\frac{100}{3}\\%"},
+         {"(-2)^n", "(-1)^n 2^n"},
+         {"\\binom{n}{k}", "\\frac{n!}{k!(n-k)!}"},
+         {"\\binom{n+1}{2}", "\\frac{n(n+1)}{2}"},
+         {"\\sqrt[3]{7+5\\sqrt2}", "1+\\sqrt2"},
+         {"\\frac{1}{2}", "0.5"},
          {"\\frac{1}{2}", "2/4"},
          {"\\frac 59", "\\frac{5}{9}"},
          {"\\frac9{19}", "9/19"},
@@ -185,7 +190,8 @@ TEST_CASE("C4: numbers are exact") {
          {"\\frac{\\pi}{4}", "\\arctan 1"},
          {"2^{2^{2^{100}}}", "2^{2^{2^{100}}}"},
          {"\\sqrt{x^2}", "|x|"}},
-        {{"\\frac37", "0.43"},
+        {{"(-2)^n", "2^n"},
+         {"\\frac37", "0.43"},
          {"\\frac{\\pi}{2}", "1.57"},
          {"\\sqrt5", "2.2360680"},
          {"147197952744", "e^{\\pi\\sqrt{67}}"},
@@ -265,7 +271,10 @@ TEST_CASE("C7: units, money and degrees are dropped") {
 }
 
 TEST_CASE("C8: tuples, intervals, unions, membership and inequalities") {
-  check({{"(3,\\frac{\\pi}{2})", "\\left(3, 0.5\\pi\\right)"},
+  check({{"|x|<1", "(-1,1)"},
+         {"|2x-1|\\ge 3", "x\\le-1\\text{ or }x\\ge2"},
+         {"\\mathbb{R}\\setminus\\{-1,1\\}", "x\\ne\\pm1"},
+         {"(3,\\frac{\\pi}{2})", "\\left(3, 0.5\\pi\\right)"},
          {"[-2,7]", "x \\in [-2,7]"},
          {"x \\in [-2,7]", "-2\\le x\\le 7"},
          {"(-\\infty,-2)\\cup(3,\\infty)", "(3,\\infty)\\cup(-\\infty,-2)"},
@@ -282,7 +291,9 @@ TEST_CASE("C8: tuples, intervals, unions, membership and inequalities") {
          {"[0,\\sqrt2)", "0\\le x<\\sqrt{2}"},
          {"(1,2)", "1<x<2"},
          {"(a,b)", "(a, b)"}},
-        {{"(1,2)", "(2,1)"},
+        {{"|x|<1", "|x|\\le 1"},
+         {"f(1)<f(2)<f(4)", "f(4)<f(2)<f(1)"},
+         {"(1,2)", "(2,1)"},
          {"[1,2)", "[1,2]"},
          {"(1,2)", "[1,2]"},
          {"x>3", "x\\ge 3"},
@@ -326,7 +337,11 @@ TEST_CASE("C9: lists, sets and plus-minus") {
 }
 
 TEST_CASE("C10: equations and assignments") {
-  check({{"3", "x=3"},
+  check({{"\\frac35", "\\sin\\theta=\\frac35"},
+         {"2:3", "a:b=2:3"},
+         {"x+y=3", "y=3-x"},
+         {"f(x)=2x", "y=2x"},
+         {"3", "x=3"},
          {"x=3", "3"},
          {"f(x)=x+1", "x+1"},
          {"\\frac13", "P(A)=\\frac{1}{3}"},
@@ -341,7 +356,9 @@ TEST_CASE("C10: equations and assignments") {
          {"104", "m+n=104"},
          {"(x,y)=(1,2)", "(1,2)"},
          {"60", "\\angle ABC = 60^\\circ"}},
-        {{"x=3", "y=3"},
+        {{"7=11a+c", "11a+c"},
+         {"2x+z=1", "1"},
+         {"x=3", "y=3"},
          {"y=2x+1", "y=2x-1"},
          {"x=1,y=2", "x=2,y=1"},
          {"2x<y", "2x\\le y"},
@@ -392,7 +409,10 @@ TEST_CASE("C12: i, e, symbols and log") {
 }
 
 TEST_CASE("C13: words, letters and number words") {
-  check({{"\\text{Evelyn}", "evelyn"},
+  check({{"\\text{Alice, Bob}", "Bob and Alice"},
+         {"B", "Option B"},
+         {"9", "\\textbf{(C) } 9"},
+         {"\\text{Evelyn}", "evelyn"},
          {"\\text{no solution}", "No  solution."},
          {"C", "(C)"},
          {"C", "\\text{(C)}"},
@@ -404,7 +424,8 @@ TEST_CASE("C13: words, letters and number words") {
          {"\\text{even}", "\\textbf{Even}"},
          {"C", "\\textbf{(C)}\\ 12"},
          {"20", "Twenty"}},
-        {{"\\text{Evelyn}", "Eve"},
+        {{"\\text{Alice, Bob}", "Alice"},
+         {"\\text{Evelyn}", "Eve"},
          {"C", "D"},
          {"C", "c"},
          {"7", "eight"},
