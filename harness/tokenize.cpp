@@ -107,8 +107,8 @@ std::vector<std::vector<int32_t>> encode_texts(const fs::path& folder, const std
 namespace {
 
 [[noreturn]] void refuse() {
-  throw Failure(ExitCode::environment, "this build has no tokenizer: PCRE2 and utf8proc were not there.",
-                "install libpcre2-dev and libutf8proc-dev and build again, or give token ids");
+  throw Failure(ExitCode::environment, "this build has no tokenizer: its libraries were not there.",
+                "install libpcre2-dev, libutf8proc-dev, libgmp-dev and libmpfr-dev and build again, or give token ids");
 }
 
 }  // namespace

@@ -33,6 +33,8 @@ violations() (
   forbid '.*' 'benchmark/' "Google Benchmark only in harness/bench_*.cpp" '^harness/bench_[a-z_]+\.cpp:'
   forbid '.*' 'pcre2' "PCRE2 only in evals/regex.cpp" '^evals/regex\.cpp:'
   forbid '.*' 'utf8proc' "utf8proc only in evals/unicode.cpp" '^evals/unicode\.cpp:'
+  forbid '.*\.(cpp|h|cu|cuh|in)' 'mpfr' "MPFR only in evals/numeric.cpp" '^evals/numeric\.cpp:'
+  forbid '(reference|cuda|harness)/.*' 'gmp' "GMP stays in evals/"
   forbid '.*' 'cublas' "cuBLAS only in cuda/gemm_cublas.cpp" '^cuda/gemm_cublas\.cpp:'
   # Through other headers too. -MG: a header that is not found is listed by the name it was asked for.
   for header in $(find reference -type f | grep -E "^reference/($border|sha256)\.h$"); do
@@ -76,6 +78,8 @@ must_notice harness/measure.cpp '<benchmark/benchmark.h>'
 must_notice cuda/gemm.cpp '<cublas_v2.h>'
 must_notice evals/tokenizer.cpp '<pcre2.h>'
 must_notice harness/loss.cpp '<utf8proc.h>'
+must_notice evals/exact.cpp '<mpfr.h>'
+must_notice harness/loss.cpp '<gmpxx.h>'
 must_notice reference/config.h '"reference/norm.h"'
 must_allow reference/norm.h '"reference/config.h"'
 must_allow cuda/norm.cu '"reference/bf16.h"'
@@ -87,6 +91,8 @@ must_allow harness/bench_kernels.cpp '<benchmark/benchmark.h>'
 must_allow cuda/gemm_cublas.cpp '<cublas_v2.h>'
 must_allow evals/regex.cpp '<pcre2.h>'
 must_allow evals/unicode.cpp '<utf8proc.h>'
+must_allow evals/numeric.cpp '<mpfr.h>'
+must_allow evals/exact.h '<gmpxx.h>'
 
 [[ $failures == 0 ]] && echo "includes follow the rules"
 exit $failures
