@@ -387,6 +387,29 @@ CommandLine tokenize_command() {
            {"ringbench tokenize --model DIR --in ids.jsonl --out texts.jsonl --decode", "and back"}}};
 }
 
+CommandLine grade_command() {
+  return {
+      "grade",
+      "answers against golds, by exact mathematics",
+      "--in FILE --out FILE [flags]",
+      "For each line of --in, {\"id\", \"gold\", \"text\"}, one of --out: verdict (correct, incorrect, no_answer, "
+      "truncated, gold_unparsable, limit_exceeded, not_run), what was extracted, how it was compared, and both sides "
+      "in canonical form. A line may also say \"sample\", \"kind\" (math, aime, choice), \"form\" (bare: the text is "
+      "the answer) and \"finish_reason\" (length: it was cut off). Numbers are compared exactly; work is limited by "
+      "counted steps, so that verdicts are the same on every machine.",
+      {{"Flags",
+        {{"--in", "", "FILE", "", "JSON lines to read. Required."},
+         {"--out", "", "FILE", "", "JSON lines to write; 'ringbench score' reads them. Required."},
+         {"--kind", "", "KIND", "math", "Of lines that say none.", {"math", "aime", "choice"}},
+         {"--last-number", "", "", "",
+          "Where a text names no answer (no box, no 'answer is'), its last number counts as one."},
+         {"--allow-unparsable-gold", "", "", "", "Golds that cannot be read do not make the exit code 1."},
+         help_flag}}},
+      {},
+      {{"ringbench grade --in answers.jsonl --out verdicts.jsonl && ringbench score verdicts.jsonl",
+        "from texts to a score with its interval"}}};
+}
+
 CommandLine score_command() {
   FlagGroup output = pick("Output", {"--format", "--json", "--help"});
   for (Flag& flag : output.flags)
@@ -697,6 +720,7 @@ std::vector<CommandLine> make_command_lines() {
   commands.push_back(estimate_command());
   commands.push_back(loss_command());
   commands.push_back(tokenize_command());
+  commands.push_back(grade_command());
   commands.push_back(score_command());
   commands.push_back(compare_command());
   commands.push_back(figures_command());

@@ -44,8 +44,8 @@ class ChunkSamples {
     return fit_through([rep](const std::vector<double>& s) { return s[rep]; });
   }
 
-  // Standard deviation between repetitions over the mean, pooled over positions; degrees of freedom with it.
-  std::pair<double, int64_t> noise() const {
+  // Standard deviation between repetitions over the mean, pooled over positions.
+  double noise() const {
     double sum = 0;
     int64_t freedom = 0;
     for (const std::vector<double>& s : seconds_) {
@@ -53,7 +53,7 @@ class ChunkSamples {
       for (const double x : s) sum += (x / mean - 1) * (x / mean - 1);
       freedom += static_cast<int64_t>(s.size()) - 1;
     }
-    return {freedom > 0 ? std::sqrt(sum / static_cast<double>(freedom)) : 0, freedom};
+    return freedom > 0 ? std::sqrt(sum / static_cast<double>(freedom)) : 0;
   }
   const Elapsed& total() const { return total_; }
 
@@ -115,6 +115,16 @@ double sum_over_chunks(const LineFit& line, int64_t ctx, int64_t chunk) {
   const auto whole = static_cast<double>(whole_chunks), size = static_cast<double>(chunk);
   const double rest = static_cast<double>(ctx % chunk) / size;
   return whole * line.a + line.b * size * whole * (whole - 1) / 2 + rest * (line.a + line.b * whole * size);
+}
+
+// Of the 95 % interval in which the next of such values is expected; 0 from a single one.
+double half_width_of_next(const std::vector<double>& values) {
+  const auto n = static_cast<double>(values.size());
+  if (values.size() < 2) return 0;
+  double mean = 0, squares = 0;
+  for (const double value : values) mean += value / n;
+  for (const double value : values) squares += (value - mean) * (value - mean);
+  return student_t95(static_cast<int64_t>(values.size()) - 1) * std::sqrt(squares / (n - 1) * (1 + 1 / n));
 }
 
 std::vector<int64_t> sample_positions(int64_t ctx, int64_t chunk, int64_t m) {
@@ -190,26 +200,25 @@ PrefillEstimate estimate_prefill(Workload& workload, int64_t ctx, const Estimate
   e.cpu_s = spent.cpu_s;
   e.contention = spent.wall_s / seconds_of(spent, threads);
   // Lack of fit is what the repetitions' own scatter does not explain: three standard errors of the slowest chunk.
-  const auto [noise, freedom] = samples.noise();
   const double mean = line.a + line.b * static_cast<double>(positions.front() + positions.back()) / 2;
   const double slowest = line.a + line.b * static_cast<double>(positions.back());
-  const double scatter = 3 * noise * slowest / mean / std::sqrt(static_cast<double>(e.reps));
+  const double scatter = 3 * samples.noise() * slowest / mean / std::sqrt(static_cast<double>(e.reps));
   if (!(line.residual_max <= std::max(kMaxResidual, scatter)))
     refuse("chunk times do not lie on a line: the worst is " +
            std::to_string(static_cast<int>(100 * line.residual_max)) + " % of the mean chunk away from it.");
 
-  // The sum is linear in (a, b): sum = n a + w b. Its variance from the fit, the repetitions' own noise, and on top,
-  // not averaged away, what the anchor shows: by how much its full run differs from its estimate.
+  // Where a full run is expected. The sum is linear in (a, b): sum = n a + w b, its variance is the fit's. A full run
+  // is one more draw of what makes repetitions differ, and that is mostly common to all chunks of a repetition (clocks
+  // drift), so it is taken from whole repetitions, not from chunks as if independent. And on top, not averaged away,
+  // what the anchor shows: by how much its full run differs from its estimate.
   LineFit unit_a, unit_b;
   unit_a.a = 1;
   unit_b.b = 1;
   const double n = sum_over_chunks(unit_a, ctx, chunk), w = sum_over_chunks(unit_b, ctx, chunk);
   const double fit_variance = std::max(0.0, n * n * line.var_a + 2 * n * w * line.cov_ab + w * w * line.var_b);
   const double fit_half = student_t95(e.points - 2) * std::sqrt(fit_variance);
-  const double noise_half =
-      freedom > 0 ? student_t95(freedom) * noise * e.seconds / std::sqrt(static_cast<double>(e.points * e.reps)) : 0;
-  const double half =
-      std::hypot(fit_half, noise_half) + std::abs(e.anchor_full_s / e.anchor_estimate_s - 1) * e.seconds;
+  const double run_half = half_width_of_next(e.samples);
+  const double half = std::hypot(fit_half, run_half) + std::abs(e.anchor_full_s / e.anchor_estimate_s - 1) * e.seconds;
   e.ci95_low = std::max(0.0, e.seconds - half);
   e.ci95_high = e.seconds + half;
   return e;

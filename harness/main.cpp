@@ -20,6 +20,7 @@
 #include "harness/estimate_command.h"
 #include "harness/failure.h"
 #include "harness/figures_command.h"
+#include "harness/grade_command.h"
 #include "harness/help.h"
 #include "harness/info.h"
 #include "harness/logits.h"
@@ -266,6 +267,21 @@ int tokenize_main(const Arguments& a) {
   return 0;
 }
 
+// --- grade ---
+
+int grade_main(const Arguments& a) {
+  a.refuse_words(0);
+  for (const char* flag : {"--in", "--out"})
+    if (!a.given(flag)) throw UsageError(std::string(flag) + " FILE is missing.", "see: ringbench help grade");
+  GradeRequest request;
+  request.in = a.text("--in");
+  request.out = a.text("--out");
+  request.kind = a.text_or("--kind", request.kind);
+  request.last_number = a.has("--last-number");
+  request.allow_unparsable_gold = a.has("--allow-unparsable-gold");
+  return static_cast<int>(run_grade(request, std::cout));
+}
+
 // --- score ---
 
 int score_main(const Arguments& a) {
@@ -422,6 +438,7 @@ int dispatch(int argc, char** argv) {
   if (name == "estimate") return estimate_main(arguments, argv);
   if (name == "loss") return loss_main(arguments, argv);
   if (name == "tokenize") return tokenize_main(arguments);
+  if (name == "grade") return grade_main(arguments);
   if (name == "score") return score_main(arguments);
   if (name == "compare") return compare_main(arguments, argv);
   if (name == "figures") return figures_main(arguments, argv);

@@ -13,8 +13,16 @@
 #include "harness/table.h"
 #include "harness/words.h"
 
+#if defined(RINGBENCH_HAVE_TOKENIZER)
+#include "evals/grade.h"
+#endif
+
 namespace ringbench {
 namespace {
+
+#if !defined(RINGBENCH_HAVE_TOKENIZER)  // without the grader only what is written alike is the same
+bool equivalent(std::string_view a, std::string_view b) { return a == b; }
+#endif
 
 using Json = nlohmann::ordered_json;
 
@@ -104,15 +112,27 @@ class Reader {
     vote(line, word, question);
   }
 
-  // Right answers equal the gold and so each other; of wrong ones the same text counts as the same answer.
+  // Right answers equal the gold and so each other. A wrong one belongs to the first class whose founder it equals.
   void vote(const Json& line, const std::string& verdict, ScoredQuestion& question) {
     Vote& vote = question.votes.emplace_back();
     if (verdict == "truncated" || verdict == "no_answer") return;
     vote.correct = verdict == "correct";
     const auto extracted = line.find("extracted");
     const std::string text = extracted != line.end() && extracted->is_string() ? extracted->get<std::string>() : "";
-    auto& classes = classes_[question.id];
-    vote.answer = vote.correct ? 0 : classes.try_emplace(text, static_cast<int>(classes.size()) + 1).first->second;
+    vote.answer = vote.correct ? 0 : class_of(text, classes_[question.id]);
+  }
+
+  struct Classes {
+    std::unordered_map<std::string, int> known;  // of texts
+    std::vector<std::string> founders;           // of classes 1, 2, ...
+  };
+  static int class_of(const std::string& text, Classes& classes) {
+    const auto [place, is_new] = classes.known.try_emplace(text, 0);
+    if (!is_new) return place->second;
+    size_t i = 0;
+    while (i < classes.founders.size() && !equivalent(text, classes.founders[i])) ++i;
+    if (i == classes.founders.size()) classes.founders.push_back(text);
+    return place->second = static_cast<int>(i) + 1;
   }
 
   std::string path_;
@@ -120,7 +140,7 @@ class Reader {
   ScoreFile file_;
   std::unordered_map<std::string, size_t> places_;
   std::unordered_map<std::string, std::set<int64_t>> samples_;
-  std::unordered_map<std::string, std::unordered_map<std::string, int>> classes_;  // of wrong answers
+  std::unordered_map<std::string, Classes> classes_;  // of wrong answers
 };
 
 // --- Metrics ---

@@ -228,6 +228,29 @@ TEST_CASE("independent noise of 1 % is covered by the interval, which is not muc
   REQUIRE(widths[50] <= 0.04);
 }
 
+TEST_CASE("a clock that drifts from run to run by 3 % is covered: the whole run has a drift of its own") {
+  const int64_t ctx = 256 * kChunk;
+  int covered = 0;
+  for (unsigned seed = 0; seed < 200; ++seed) {
+    std::mt19937_64 random(seed);
+    std::normal_distribution<double> drift(1, 0.03);
+    const double in_anchor = drift(random), in_whole_run = drift(random);
+    std::vector<double> in_repetition(64);
+    for (double& f : in_repetition) f = drift(random);
+    int64_t calls = 0;  // 32 chunks of the anchor, then 5 + 5 in each repetition
+    FakeClock clock;
+    FakeEngine engine(clock, [&](int64_t p) {
+      const int64_t call = calls++;
+      return affine(p) * (call < 32 ? in_anchor : in_repetition[static_cast<size_t>((call - 32) / 10) % 64]);
+    });
+    Workload workload(engine, 1, kChunk, seed, clock);
+    const PrefillEstimate e = estimate(workload, ctx, {5, 5, 32 * kChunk});
+    const double whole_run = in_whole_run * sum_by_loop(affine, ctx, kChunk);
+    covered += e.ci95_low <= whole_run && whole_run <= e.ci95_high;
+  }
+  REQUIRE(covered >= 180);
+}
+
 TEST_CASE("chunks that lie off the line in every repetition alike are covered too") {
   const int64_t ctx = 256 * kChunk;
   int covered = 0;

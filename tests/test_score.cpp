@@ -77,7 +77,7 @@ TEST_CASE("verdicts and counts of the same samples give the same scores", "[scor
   CHECK(c[0]["wrong"].is_null());
 }
 
-TEST_CASE("a majority counts right answers as one, wrong ones by their text", "[score]") {
+TEST_CASE("a majority counts right answers as one, and equal wrong ones, however they are written", "[score]") {
   const Folder folder;
   write(folder, "v.jsonl", verdicts);
   const Json standard = scored(folder, "v.jsonl");
@@ -86,6 +86,12 @@ TEST_CASE("a majority counts right answers as one, wrong ones by their text", "[
   CHECK(standard[1]["metric"] == "maj@4");
   CHECK(standard[1]["value"] == 0.5);  // a: "1/2" and "0.5" against one "2"; 7: two of "3" against one "4"
   CHECK(scored(folder, "v.jsonl --metric cons@4")[0]["value"] == 0.5);
+  write(folder, "w.jsonl", R"({"id": "a", "verdict": "incorrect", "extracted": "\\frac{1}{2}"}
+{"id": "a", "verdict": "incorrect", "extracted": "0.5"}
+{"id": "a", "verdict": "correct", "extracted": "3"}
+{"id": "a", "verdict": "incorrect", "extracted": "7"}
+)");
+  CHECK(scored(folder, "w.jsonl --metric maj@4")[0]["value"] == 0.0);  // two halves against one 3
 }
 
 TEST_CASE("the table says what was cut off, and the published score's place", "[score]") {

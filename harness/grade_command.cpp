@@ -1,0 +1,142 @@
+// grade_command.cpp: see grade_command.h.
+#include "harness/grade_command.h"
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "harness/result.h"
+#include "harness/words.h"
+
+#if defined(RINGBENCH_HAVE_TOKENIZER)
+#include "evals/grade.h"
+#endif
+
+namespace ringbench {
+
+#if defined(RINGBENCH_HAVE_TOKENIZER)
+
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+const std::map<std::string, TaskKind>& kinds() {
+  static const std::map<std::string, TaskKind> all = {
+      {"math", TaskKind::math}, {"aime", TaskKind::aime}, {"choice", TaskKind::choice}, {"code", TaskKind::code}};
+  return all;
+}
+
+// One line of --in; `where` names it.
+class Line {
+ public:
+  Line(const std::string& text, std::string where)
+      : json_(Json::parse(text, nullptr, false)), where_(std::move(where)) {
+    if (!json_.is_object()) refuse("not a JSON object.");
+    if (!json_.contains("id")) refuse("\"id\" is missing.");
+  }
+
+  const Json& json() const { return json_; }
+  std::string text(const char* key) const {
+    if (!json_.contains(key)) refuse("\"" + std::string(key) + "\" is missing.");
+    const Json& value = json_[key];
+    if (value.is_number()) return value.dump();  // a gold may be written as one
+    if (!value.is_string()) refuse("\"" + std::string(key) + "\" is no text.");
+    return value.get<std::string>();
+  }
+  std::string word(const char* key, const std::string& standard) const {
+    return json_.contains(key) && !json_[key].is_null() ? text(key) : standard;
+  }
+  [[noreturn]] void refuse(const std::string& what) const { throw UsageError(where_ + ": " + what); }
+
+ private:
+  Json json_;
+  std::string where_;
+};
+
+Json json_of(const Line& line, const Verdict& v) {
+  Json json = {{"id", line.json()["id"]}};
+  if (line.json().contains("sample")) json["sample"] = line.json()["sample"];
+  json["verdict"] = to_string(v.verdict);
+  json["extracted"] = v.rule.empty() ? Json(nullptr) : Json(v.extracted);
+  json["method"] = to_string(v.method);
+  json["form"] = v.form, json["gold_form"] = v.gold_form;
+  json["rule"] = v.rule, json["span"] = {v.begin, v.end};
+  Json flags = Json::array();
+  for (const auto& [set, name] : {std::pair(v.near_miss, "near_miss"), std::pair(v.unit_mismatch, "unit_mismatch"),
+                                  std::pair(v.multi_box, "multi_box"), std::pair(v.hedged, "hedged"),
+                                  std::pair(v.unreduced, "unreduced"), std::pair(v.natural_log, "natural_log")})
+    if (set) flags.push_back(name);
+  json["flags"] = std::move(flags);
+  return json;
+}
+
+Verdict grade_line(const Line& line, const GradeRequest& request) {
+  const std::string kind = line.word("kind", request.kind), form = line.word("form", "completion");
+  const auto known = kinds().find(kind);
+  if (known == kinds().end()) line.refuse("\"kind\": '" + kind + "' is none of math, aime, choice, code.");
+  if (form != "completion" && form != "bare") line.refuse("\"form\": '" + form + "' is neither completion nor bare.");
+  const std::string gold = line.text("gold"), text = line.text("text");
+  GradeTask task;
+  task.kind = known->second;
+  task.completion = text, task.gold = gold;
+  task.bare = form == "bare";
+  task.cut_off = line.word("finish_reason", "") == "length";
+  task.last_number = request.last_number;
+  return grade(task);
+}
+
+std::map<std::string, int64_t> grade_file(const GradeRequest& request, const std::string& unfinished) {
+  std::ifstream in(request.in, std::ios::binary);
+  if (!in || fs::is_directory(request.in)) throw UsageError("--in: cannot read '" + request.in + "'.");
+  std::ofstream out(unfinished, std::ios::binary);
+  if (!out) throw UsageError("--out: cannot write '" + request.out + "': " + std::strerror(errno) + ".");
+  std::map<std::string, int64_t> counts;
+  std::string text;
+  for (int64_t number = 1; std::getline(in, text); ++number) {
+    if (text.find_first_not_of(" \t\r") == std::string::npos) continue;
+    const Line line(text, "--in: " + request.in + ":" + std::to_string(number));
+    const Verdict verdict = grade_line(line, request);
+    ++counts[to_string(verdict.verdict)];
+    out << json_of(line, verdict).dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";
+  }
+  out.close();
+  if (!out) throw Failure(ExitCode::environment, "--out: writing '" + request.out + "' failed (disk full?).");
+  return counts;
+}
+
+}  // namespace
+
+ExitCode run_grade(const GradeRequest& request, std::ostream& summary) {
+  const std::string unfinished = request.out + ".unfinished";
+  std::map<std::string, int64_t> counts;
+  try {
+    counts = grade_file(request, unfinished);
+    fs::rename(unfinished, request.out);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove(unfinished, ignored);
+    throw;
+  }
+  int64_t all = 0;
+  Strings parts;
+  for (const auto& [verdict, count] : counts) all += count, parts.push_back(grouped(count) + " " + verdict);
+  summary << grouped(all) << (all == 1 ? " answer: " : " answers: ") << join(parts, ", ") << "\n";
+  const bool unread = counts.contains(to_string(VerdictKind::gold_unparsable)) && !request.allow_unparsable_gold;
+  return unread ? ExitCode::points_failed : ExitCode::ok;
+}
+
+#else
+
+ExitCode run_grade(const GradeRequest&, std::ostream&) {
+  throw Failure(ExitCode::environment, "this build has no grader: its libraries were not there.",
+                "install libpcre2-dev, libutf8proc-dev, libgmp-dev and libmpfr-dev and build again");
+}
+
+#endif
+
+}  // namespace ringbench
