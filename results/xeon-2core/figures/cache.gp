@@ -1,6 +1,6 @@
 # gnuplot 'cache.gp': draws cache from cache.csv.
 # gnuplot -e "formats='pdf'" 'cache.gp': other formats, of svg png pdf tex.
-# ring-nano-linear and ring-pico-linear, f32, Intel(R) Xeon(R) Processor, 2 cores, reference, batch 1, batch 8, batch 4, commit f1f2727, n = 2 to 6. Hollow points and dashed lines: estimated, not run whole. Stated: ~1/6 (ring-lite-linear against ring-lite, 1 context, 16k generated, batch 64, A100, vLLM 0.7.3 with the model's patch; HF card inclusionAI/Ring-lite-linear-preview; different hardware).
+# ring-nano-linear and ring-pico-linear, f32, Intel(R) Xeon(R) Processor, 2 cores, reference, batch 1, batch 8, batch 4, commit 8072ebe, n = 2 to 6. Hollow points and dashed lines: estimated, not run whole. Stated: ~1/6 (ring-lite-linear against ring-lite, 1 context, 16k generated, batch 64, A100, vLLM 0.7.3 with the model's patch; HF card inclusionAI/Ring-lite-linear-preview; different hardware).
 FILE = 'cache.csv'  # columns: panel series quantity label kind x x_label y low high n
 if (!exists('formats')) formats = 'svg'
 

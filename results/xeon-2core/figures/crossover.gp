@@ -1,6 +1,6 @@
 # gnuplot 'crossover.gp': draws crossover from crossover.csv.
 # gnuplot -e "formats='pdf'" 'crossover.gp': other formats, of svg png pdf tex.
-# ring-nano-linear, f32, Intel(R) Xeon(R) Processor, 2 cores, reference, batch 1, commit f1f2727, n = 3 to 6. Bars: 95 % intervals. Hollow points and dashed lines: estimated, not run whole. 3:1 hybrid, 8 layers overtakes at about 1432. 1:1 hybrid, 16 layers overtakes at about 467. 3:1 hybrid, 16 layers overtakes at about 575. 7:1 hybrid, 16 layers overtakes at about 494. 15:1 hybrid, 16 layers overtakes at about 479. linear, 16 layers overtakes at about 596.
+# ring-nano-linear, f32, Intel(R) Xeon(R) Processor, 2 cores, reference, batch 1, commit 8072ebe, n = 3 to 6. Bars: 95 % intervals. Hollow points and dashed lines: estimated, not run whole. 3:1 hybrid, 8 layers overtakes at about 2004. 1:1 hybrid, 16 layers overtakes at about 922. 3:1 hybrid, 16 layers overtakes at about 670. 7:1 hybrid, 16 layers overtakes at about 1062. 15:1 hybrid, 16 layers overtakes at about 993. linear, 16 layers overtakes at about 964.
 FILE = 'crossover.csv'  # columns: panel series quantity label kind x x_label y low high n
 if (!exists('formats')) formats = 'svg'
 
@@ -26,12 +26,12 @@ l4 = '7:1 hybrid, 16 layers'
 l5 = '15:1 hybrid, 16 layers'
 l6 = 'linear, 16 layers'
 l7 = 'estimated'
-l8 = '3:1 hybrid, 8 layers: crossover at 1432'
-l9 = '1:1 hybrid, 16 layers: crossover at 467'
-l10 = '3:1 hybrid, 16 layers: crossover at 575'
-l11 = '7:1 hybrid, 16 layers: crossover at 494'
-l12 = '15:1 hybrid, 16 layers: crossover at 479'
-l13 = 'linear, 16 layers: crossover at 596'
+l8 = '3:1 hybrid, 8 layers: crossover at 2004'
+l9 = '1:1 hybrid, 16 layers: crossover at 922'
+l10 = '3:1 hybrid, 16 layers: crossover at 670'
+l11 = '7:1 hybrid, 16 layers: crossover at 1062'
+l12 = '15:1 hybrid, 16 layers: crossover at 993'
+l13 = 'linear, 16 layers: crossover at 964'
 
 # Lines: from 1 measured, from 101 not measured (hollow, dashed), from 201 intervals.
 set style line 1 linecolor rgb '#0072B2' linewidth 1.6 pointtype 7 pointsize 0.65
@@ -105,12 +105,12 @@ set rmargin at screen 0.9683
 set logscale x
 set xtics nomirror ('256' 256, '512' 512, '1k' 1024, '2k' 2048, '4k' 4096, '8k' 8192, '16k' 16384, '32k' 32768, '64k' 65536, '128k' 131072, '256k' 262144, '512k' 524288)
 set xrange [174.85315286456262:767602.5613559401]
-set arrow from first 1431.7257938367366, graph 0 to first 1431.7257938367366, graph 1 nohead linestyle 22 back
-set arrow from first 467.16651041853527, graph 0 to first 467.16651041853527, graph 1 nohead linestyle 22 back
-set arrow from first 574.6664460992896, graph 0 to first 574.6664460992896, graph 1 nohead linestyle 22 back
-set arrow from first 494.3669237629275, graph 0 to first 494.3669237629275, graph 1 nohead linestyle 22 back
-set arrow from first 478.7723908256827, graph 0 to first 478.7723908256827, graph 1 nohead linestyle 22 back
-set arrow from first 596.3637301115414, graph 0 to first 596.3637301115414, graph 1 nohead linestyle 22 back
+set arrow from first 2003.6568402194316, graph 0 to first 2003.6568402194316, graph 1 nohead linestyle 22 back
+set arrow from first 921.5481761200516, graph 0 to first 921.5481761200516, graph 1 nohead linestyle 22 back
+set arrow from first 670.1238760734485, graph 0 to first 670.1238760734485, graph 1 nohead linestyle 22 back
+set arrow from first 1062.1010780927995, graph 0 to first 1062.1010780927995, graph 1 nohead linestyle 22 back
+set arrow from first 993.2241826190409, graph 0 to first 993.2241826190409, graph 1 nohead linestyle 22 back
+set arrow from first 964.0857277683573, graph 0 to first 964.0857277683573, graph 1 nohead linestyle 22 back
 
 set multiplot
 
@@ -120,7 +120,7 @@ set tmargin at screen 0.9069
 set label 1 y1_label at screen 0.02205, graph 0.5 center rotate
 set logscale y
 set ytics nomirror ('1x' 1, '3x' 3, '10x' 10, '30x' 30)
-set yrange [0.3487846108365725:53.20030753859386]
+set yrange [0.567463486058504:63.44945196648761]
 if (!paper) {
   set label 2 title at graph 0.5, graph 1 center offset 0,2.2
   set label 3 subtitle at graph 0.5, graph 1 center offset 0,0.9 textcolor rgb '#555555'

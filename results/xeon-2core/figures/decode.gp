@@ -1,6 +1,6 @@
 # gnuplot 'decode.gp': draws decode from decode.csv.
 # gnuplot -e "formats='pdf'" 'decode.gp': other formats, of svg png pdf tex.
-# ring-nano-linear, f32, Intel(R) Xeon(R) Processor, 2 cores, reference, batch 1 and batch 8, commit f1f2727, n = 6. Bars: 95 % intervals. Stated: > 2x (ring-mini-linear-2.0 against ring-mini-2.0, 64k context, batch 64, device not stated, SGLang with the authors' kernels; arXiv 2510.19338, as two digests of it agree, text to figures 7 and 8; different hardware).
+# ring-nano-linear, f32, Intel(R) Xeon(R) Processor, 2 cores, reference, batch 1 and batch 8, commit 8072ebe, n = 6. Bars: 95 % intervals. Stated: > 2x (ring-mini-linear-2.0 against ring-mini-2.0, 64k context, batch 64, device not stated, SGLang with the authors' kernels; arXiv 2510.19338, as two digests of it agree, text to figures 7 and 8; different hardware).
 FILE = 'decode.csv'  # columns: panel series quantity label kind x x_label y low high n
 if (!exists('formats')) formats = 'svg'
 
@@ -102,7 +102,7 @@ set tics scale 0.6
 set grid xtics ytics linecolor rgb '#e4e4e4' linewidth 0.6 linetype 1
 set errorbars 0.6
 unset key
-set lmargin at screen 0.09198
+set lmargin at screen 0.1131
 set rmargin at screen 0.9683
 set logscale x
 set xtics nomirror ('1k' 1024, '2k' 2048, '4k' 4096, '8k' 8192, '16k' 16384, '32k' 32768, '64k' 65536, '128k' 131072, '256k' 262144, '512k' 524288)
@@ -115,8 +115,8 @@ set bmargin at screen 0.6018
 set tmargin at screen 0.9095
 set label 1 y1_label at screen 0.02205, graph 0.5 center rotate
 set logscale y
-set ytics nomirror ('10' 10, '30' 30, '100' 100, '300' 300)
-set yrange [3.944544628752246:883.0373815843544]
+set ytics nomirror ('10' 10, '30' 30, '100' 100, '300' 300, '1 000' 1000)
+set yrange [4.435104732493608:1011.2033581820507]
 if (!paper) {
   set label 2 title at graph 0.5, graph 1 center offset 0,2.2
   set label 3 subtitle at graph 0.5, graph 1 center offset 0,0.9 textcolor rgb '#555555'
@@ -158,7 +158,7 @@ set tmargin at screen 0.5415
 set label 1 y2_label at screen 0.02205, graph 0.5 center rotate
 set logscale y
 set ytics nomirror ('1x' 1, '3x' 3, '10x' 10, '30x' 30)
-set yrange [0.5787053520846577:56.291533237944364]
+set yrange [0.7345807350437912:40.09919440761182]
 unset label 2
 unset label 3
 set label 4 x_label at graph 0.5, screen 0.1797 center

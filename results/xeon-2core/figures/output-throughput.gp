@@ -1,6 +1,6 @@
 # gnuplot 'output-throughput.gp': draws output-throughput from output-throughput.csv.
 # gnuplot -e "formats='pdf'" 'output-throughput.gp': other formats, of svg png pdf tex.
-# ring-pico-linear, f32, Intel(R) Xeon(R) Processor, 2 cores, reference, batch 8 and batch 4, commit f1f2727, n = 2. Stated: 2.2x (ring-lite-linear against ring-lite, 1 context, 32k generated, batch 64, A100, vLLM 0.7.3 with the model's patch; HF card inclusionAI/Ring-lite-linear-preview; different hardware). Derived 1.37x from: -27.24 % (ring-lite-linear against ring-lite, 1 context, 16k generated, batch 64, A100, vLLM 0.7.3 with the model's patch; HF card inclusionAI/Ring-lite-linear-preview; different hardware).
+# ring-pico-linear, f32, Intel(R) Xeon(R) Processor, 2 cores, reference, batch 8 and batch 4, commit 8072ebe, n = 2. Stated: 2.2x (ring-lite-linear against ring-lite, 1 context, 32k generated, batch 64, A100, vLLM 0.7.3 with the model's patch; HF card inclusionAI/Ring-lite-linear-preview; different hardware). Derived 1.37x from: -27.24 % (ring-lite-linear against ring-lite, 1 context, 16k generated, batch 64, A100, vLLM 0.7.3 with the model's patch; HF card inclusionAI/Ring-lite-linear-preview; different hardware).
 FILE = 'output-throughput.csv'  # columns: panel series quantity label kind x x_label y low high n
 if (!exists('formats')) formats = 'svg'
 
@@ -112,7 +112,7 @@ set tmargin at screen 0.9117
 set label 1 y1_label at screen 0.02205, graph 0.5 center rotate
 set logscale y
 set ytics nomirror ('5 000' 5000, '7 000' 7000, '10 000' 10000, '15 000' 15000)
-set yrange [4088.142487648042:17039.133295571613]
+set yrange [4157.242859034137:18253.80139282568]
 if (!paper) {
   set label 2 title at graph 0.5, graph 1 center offset 0,2.2
   set label 3 subtitle at graph 0.5, graph 1 center offset 0,0.9 textcolor rgb '#555555'
@@ -134,7 +134,7 @@ set tmargin at screen 0.5527
 set label 1 y2_label at screen 0.02205, graph 0.5 center rotate
 set logscale y
 set ytics nomirror ('1x' 1, '1.5x' 1.5, '2x' 2, '2.5x' 2.5)
-set yrange [0.9565642390900655:2.5409905045097636]
+set yrange [0.951027672504683:2.8704088879417573]
 unset label 2
 unset label 3
 set label 4 x_label at graph 0.5, screen 0.1998 center

@@ -1,6 +1,6 @@
 # gnuplot 'prediction.gp': draws prediction from prediction.csv.
 # gnuplot -e "formats='pdf'" 'prediction.gp': other formats, of svg png pdf tex.
-# 1 is the cost model's roofline time; what lies above is lost to kernels and launches. ring-nano-linear and ring-pico-linear, f32, Intel(R) Xeon(R) Processor, 2 cores, reference, batch 1, batch 8, batch 4, commit f1f2727, n = 2 to 6. Bars: 95 % intervals. Hollow points and dashed lines: estimated, not run whole. 18 more lines are left out.
+# 1 is the cost model's roofline time; what lies above is lost to kernels and launches. ring-nano-linear and ring-pico-linear, f32, Intel(R) Xeon(R) Processor, 2 cores, reference, batch 1, batch 8, batch 4, commit 8072ebe, n = 2 to 6. Bars: 95 % intervals. Hollow points and dashed lines: estimated, not run whole. 18 more lines are left out.
 FILE = 'prediction.csv'  # columns: panel series quantity label kind x x_label y low high n
 if (!exists('formats')) formats = 'svg'
 
@@ -117,8 +117,8 @@ set bmargin at screen 0.4757
 set tmargin at screen 0.9156
 set label 1 y1_label at screen 0.02205, graph 0.5 center rotate
 set logscale y
-set ytics nomirror ('0.7x' 0.7000000000000001, '1x' 1, '1.5x' 1.5, '2x' 2, '3x' 3, '5x' 5)
-set yrange [0.6294737643067922:5.567423567905002]
+set ytics nomirror ('1x' 1, '1.5x' 1.5, '2x' 2)
+set yrange [0.9578817815955866:2.4685948633830845]
 if (!paper) {
   set label 2 title at graph 0.5, graph 1 center offset 0,2.2
   set label 3 subtitle at graph 0.5, graph 1 center offset 0,0.9 textcolor rgb '#555555'

@@ -1,6 +1,6 @@
 # gnuplot 'prefill.gp': draws prefill from prefill.csv.
 # gnuplot -e "formats='pdf'" 'prefill.gp': other formats, of svg png pdf tex.
-# ring-nano-linear, f32, Intel(R) Xeon(R) Processor, 2 cores, reference, batch 1, commit f1f2727, n = 3 to 6. Bars: 95 % intervals. Hollow points and dashed lines: estimated, not run whole.
+# ring-nano-linear, f32, Intel(R) Xeon(R) Processor, 2 cores, reference, batch 1, commit 8072ebe, n = 3 to 6. Bars: 95 % intervals. Hollow points and dashed lines: estimated, not run whole.
 FILE = 'prefill.csv'  # columns: panel series quantity label kind x x_label y low high n
 if (!exists('formats')) formats = 'svg'
 
@@ -110,7 +110,7 @@ set tmargin at screen 0.8826
 set label 1 y1_label at screen 0.02205, graph 0.5 center rotate
 set logscale y
 set ytics nomirror ('100' 100, '300' 300, '1 000' 1000, '3 000' 3000, '10 000' 10000)
-set yrange [58.13977095287632:20855.445389740158]
+set yrange [43.63595772644637:14609.493037732944]
 if (!paper) {
   set label 2 title at graph 0.5, graph 1 center offset 0,2.2
   set label 3 subtitle at graph 0.5, graph 1 center offset 0,0.9 textcolor rgb '#555555'

@@ -1,6 +1,6 @@
 # gnuplot 'ratios.gp': draws ratios from ratios.csv.
 # gnuplot -e "formats='pdf'" 'ratios.gp': other formats, of svg png pdf tex.
-# ring-nano-linear, f32, Intel(R) Xeon(R) Processor, 2 cores, reference, batch 1, commit f1f2727, n = 3 to 6. Bars: 95 % intervals. Hollow points and dashed lines: estimated, not run whole. 1 more lines are left out.
+# ring-nano-linear, f32, Intel(R) Xeon(R) Processor, 2 cores, reference, batch 1, commit 8072ebe, n = 3 to 6. Bars: 95 % intervals. Hollow points and dashed lines: estimated, not run whole. 1 more lines are left out.
 FILE = 'ratios.csv'  # columns: panel series quantity label kind x x_label y low high n
 if (!exists('formats')) formats = 'svg'
 
@@ -118,7 +118,7 @@ set tmargin at screen 0.9159
 set label 1 y1_label at screen 0.02205, graph 0.5 center rotate
 set logscale y
 set ytics nomirror ('100 ms' 0.1, '1 s' 1, '10 s' 10, '100 s' 100, '1000 s' 1000, '1e+04 s' 10000)
-set yrange [0.017359431323658872:12752.977661202562]
+set yrange [0.02150579831480991:17106.92825512015]
 if (!paper) {
   set label 2 title at graph 0.5, graph 1 center offset 0,2.2
   set label 3 subtitle at graph 0.5, graph 1 center offset 0,0.9 textcolor rgb '#555555'
@@ -177,8 +177,8 @@ set bmargin at screen 0.2875
 set tmargin at screen 0.5736
 set label 1 y2_label at screen 0.02205, graph 0.5 center rotate
 set logscale y
-set ytics nomirror ('0.5x' 0.5, '1x' 1, '2x' 2, '5x' 5)
-set yrange [0.3823399509462909:7.7299105451656835]
+set ytics nomirror ('0.7x' 0.7000000000000001, '1x' 1, '1.5x' 1.5, '2x' 2, '3x' 3, '5x' 5)
+set yrange [0.6341064348572123:6.161959829535243]
 unset label 2
 unset label 3
 set label 4 x_label at graph 0.5, screen 0.2372 center

@@ -1,6 +1,6 @@
 # gnuplot 'speedup.gp': draws speedup from speedup.csv.
 # gnuplot -e "formats='pdf'" 'speedup.gp': other formats, of svg png pdf tex.
-# ring-nano-linear, f32, Intel(R) Xeon(R) Processor, 2 cores, reference, batch 1 and batch 8, commit f1f2727, n = 3 to 6. Bars: 95 % intervals. Hollow points and dashed lines: estimated, not run whole. Stated: 3.5x (ring-lite-linear against ring-lite, 384k context, batch 1, A100, vLLM 0.7.3 with the model's patch; HF card inclusionAI/Ring-lite-linear-preview; different hardware). Stated: > 2.5x (ring-mini-linear-2.0 against ring-mini-2.0, beyond 128k, batch 1, device not stated, SGLang with the authors' kernels; arXiv 2510.19338, as two digests of it agree, text to figures 7 and 8; different hardware). Stated: > 2x (ring-mini-linear-2.0 against ring-mini-2.0, 64k context, batch 64, device not stated, SGLang with the authors' kernels; arXiv 2510.19338, as two digests of it agree, text to figures 7 and 8; different hardware).
+# ring-nano-linear, f32, Intel(R) Xeon(R) Processor, 2 cores, reference, batch 1 and batch 8, commit 8072ebe, n = 3 to 6. Bars: 95 % intervals. Hollow points and dashed lines: estimated, not run whole. Stated: 3.5x (ring-lite-linear against ring-lite, 384k context, batch 1, A100, vLLM 0.7.3 with the model's patch; HF card inclusionAI/Ring-lite-linear-preview; different hardware). Stated: > 2.5x (ring-mini-linear-2.0 against ring-mini-2.0, beyond 128k, batch 1, device not stated, SGLang with the authors' kernels; arXiv 2510.19338, as two digests of it agree, text to figures 7 and 8; different hardware). Stated: > 2x (ring-mini-linear-2.0 against ring-mini-2.0, 64k context, batch 64, device not stated, SGLang with the authors' kernels; arXiv 2510.19338, as two digests of it agree, text to figures 7 and 8; different hardware).
 FILE = 'speedup.csv'  # columns: panel series quantity label kind x x_label y low high n
 if (!exists('formats')) formats = 'svg'
 
@@ -122,7 +122,7 @@ set tmargin at screen 0.9156
 set label 1 y1_label at screen 0.02205, graph 0.5 center rotate
 set logscale y
 set ytics nomirror ('1x' 1, '3x' 3, '10x' 10, '30x' 30)
-set yrange [0.34744562088405834:57.675857685610424]
+set yrange [0.567463486058504:63.44945196648761]
 if (!paper) {
   set label 2 title at graph 0.5, graph 1 center offset 0,2.2
   set label 3 subtitle at graph 0.5, graph 1 center offset 0,0.9 textcolor rgb '#555555'

@@ -1,6 +1,6 @@
 # gnuplot 'ttft.gp': draws ttft from ttft.csv.
 # gnuplot -e "formats='pdf'" 'ttft.gp': other formats, of svg png pdf tex.
-# ring-nano-linear, f32, Intel(R) Xeon(R) Processor, 2 cores, reference, batch 1, commit f1f2727, n = 3 to 6. Bars: 95 % intervals. Hollow points and dashed lines: estimated, not run whole. Stated: 3.5x (ring-lite-linear against ring-lite, 384k context, batch 1, A100, vLLM 0.7.3 with the model's patch; HF card inclusionAI/Ring-lite-linear-preview; different hardware). Stated: > 2.5x (ring-mini-linear-2.0 against ring-mini-2.0, beyond 128k, batch 1, device not stated, SGLang with the authors' kernels; arXiv 2510.19338, as two digests of it agree, text to figures 7 and 8; different hardware).
+# ring-nano-linear, f32, Intel(R) Xeon(R) Processor, 2 cores, reference, batch 1, commit 8072ebe, n = 3 to 6. Bars: 95 % intervals. Hollow points and dashed lines: estimated, not run whole. Stated: 3.5x (ring-lite-linear against ring-lite, 384k context, batch 1, A100, vLLM 0.7.3 with the model's patch; HF card inclusionAI/Ring-lite-linear-preview; different hardware). Stated: > 2.5x (ring-mini-linear-2.0 against ring-mini-2.0, beyond 128k, batch 1, device not stated, SGLang with the authors' kernels; arXiv 2510.19338, as two digests of it agree, text to figures 7 and 8; different hardware).
 FILE = 'ttft.csv'  # columns: panel series quantity label kind x x_label y low high n
 if (!exists('formats')) formats = 'svg'
 
@@ -116,7 +116,7 @@ set tmargin at screen 0.9095
 set label 1 y1_label at screen 0.02205, graph 0.5 center rotate
 set logscale y
 set ytics nomirror ('100 ms' 0.1, '1 s' 1, '10 s' 10, '100 s' 100, '1000 s' 1000, '1e+04 s' 10000)
-set yrange [0.017359431323658872:12752.977661202562]
+set yrange [0.02150579831480991:17106.92825512015]
 if (!paper) {
   set label 2 title at graph 0.5, graph 1 center offset 0,2.2
   set label 3 subtitle at graph 0.5, graph 1 center offset 0,0.9 textcolor rgb '#555555'
@@ -168,7 +168,7 @@ set tmargin at screen 0.5415
 set label 1 y2_label at screen 0.02205, graph 0.5 center rotate
 set logscale y
 set ytics nomirror ('1x' 1, '3x' 3, '10x' 10, '30x' 30)
-set yrange [0.3487846108365725:53.20030753859386]
+set yrange [0.567463486058504:63.44945196648761]
 unset label 2
 unset label 3
 set label 4 x_label at graph 0.5, screen 0.1797 center

@@ -1,6 +1,6 @@
 # gnuplot 'yarn.gp': draws yarn from yarn.csv.
 # gnuplot -e "formats='pdf'" 'yarn.gp': other formats, of svg png pdf tex.
-# ring-nano-linear, f32, Intel(R) Xeon(R) Processor, 2 cores, reference, batch 1, commit f1f2727, n = 3 to 6. Bars: 95 % intervals. Hollow points and dashed lines: estimated, not run whole.
+# ring-nano-linear, f32, Intel(R) Xeon(R) Processor, 2 cores, reference, batch 1, commit 8072ebe, n = 3 to 6. Bars: 95 % intervals. Hollow points and dashed lines: estimated, not run whole.
 FILE = 'yarn.csv'  # columns: panel series quantity label kind x x_label y low high n
 if (!exists('formats')) formats = 'svg'
 
@@ -115,7 +115,7 @@ set tmargin at screen 0.8863
 set label 1 y1_label at screen 0.02205, graph 0.5 center rotate
 set logscale y
 set ytics nomirror ('100 µs' 1e-04, '300 µs' 0.00030000000000000003, '1 ms' 0.001, '3 ms' 0.003, '10 ms' 0.01)
-set yrange [4.794910783789591e-05:0.01719993016158464]
+set yrange [6.844864482410383e-05:0.022916879841826682]
 if (!paper) {
   set label 2 title at graph 0.5, graph 1 center offset 0,2.2
   set label 3 subtitle at graph 0.5, graph 1 center offset 0,0.9 textcolor rgb '#555555'
