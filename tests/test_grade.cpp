@@ -267,6 +267,7 @@ TEST_CASE("C7: units, money and degrees are dropped") {
          {"90^\\circ", "80^\\circ"},
          {"\\sin 30", "\\sin 30^\\circ"},
          {"3", "3 dozen"},
+         {"3", "3 hundredths"},
          {"\\min(3,4)", "4"}});
   CHECK(graded("5 \\text{ cm}", "5 \\text{ m}").unit_mismatch);
   CHECK_FALSE(graded("5 \\text{ cm}", "5 \\text{ cm}").unit_mismatch);
