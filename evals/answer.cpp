@@ -127,11 +127,24 @@ class Reader {
     }
   }
 
+  bool has_matrix(int32_t i) const {
+    const Node& n = node(i);
+    const bool inside = n.kind == NodeKind::multiply || n.kind == NodeKind::negate;
+    return n.kind == NodeKind::matrix ||
+           (inside && std::any_of(n.kids.begin(), n.kids.end(), [&](int32_t k) { return has_matrix(k); }));
+  }
+
   Answer expression(int32_t i) {
     const Node& n = node(i);
     if (n.kind == NodeKind::multiply &&
         std::any_of(n.kids.begin(), n.kids.end(), [&](int32_t k) { return node(k).kind == NodeKind::matrix; }))
       return scaled_matrix(n);
+    if (n.kind == NodeKind::negate && has_matrix(n.kids[0])) {
+      Answer answer = expression(n.kids[0]);
+      for (Answer& cell : answer.items) cell.value = arithmetic_.negate(cell.value);
+      return answer;
+    }
+    if (n.kind == NodeKind::matrix) return matrix(n);
     Answer answer;
     answer.value = value(i);
     int32_t inner = i;

@@ -466,7 +466,7 @@ std::string words_of(std::string_view cleaned) {
   for (const char c : words)
     if (c != ' ' || (!result.empty() && result.back() != ' ')) result += c;
   while (!result.empty() && (result.back() == ' ' || result.back() == '.')) result.pop_back();
-  if (result.size() > 2)
+  if (result.size() > 2 || result == "No" || result == "NO")
     std::transform(result.begin(), result.end(), result.begin(),
                    [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
   return result;

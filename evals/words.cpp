@@ -84,9 +84,9 @@ bool is_degree_word(std::string_view word) { return word == "degree" || word == 
 
 bool changes_value(std::string_view word) {
   constexpr std::string_view kChanging[] = {
-      "dozen",    "dozens",  "half", "halves", "third", "thirds", "quarter", "quarters", "squared",
-      "cubed",    "times",   "over", "plus",   "minus", "base",   "more",    "less",     "factorial",
-      "infinity", "divided", "by",   "point",  "pairs", "couple", "score"};
+      "dozen", "dozens", "half",  "halves", "third", "thirds", "quarter",    "quarters",   "squared",  "cubed",
+      "times", "over",   "plus",  "minus",  "base",  "more",   "less",       "factorial",  "infinity", "divided",
+      "by",    "point",  "pairs", "couple", "score", "tenths", "hundredths", "thousandths"};
   std::string_view rest = word;
   while (!rest.empty()) {
     const size_t end = std::min(rest.find(' '), rest.size());

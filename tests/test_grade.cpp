@@ -127,6 +127,7 @@ TEST_CASE("C3: how an answer is set does not matter") {
           "3"},
          {"\\frac{1}{2}", "\xC2\xBD"},
          {"x^2", "x\xC2\xB2"},
+         {"x^2+1", "x\xC2\xB2+1"},
          {"\\pi", "\xCF\x80"},
          {"12", "\xEF\xBC\x91\xEF\xBC\x92"},
          {"5", "\\mathbf{5}"},
@@ -172,6 +173,7 @@ TEST_CASE("C4: numbers are exact") {
          {"2+\\sqrt{3}", "\\sqrt{7+4\\sqrt{3}}"},
          {"3\\sqrt[3]{2}", "54^{1/3}"},
          {"6", "\\sqrt3\\sqrt{12}"},
+         {"\\sqrt2-1", "\\sqrt{3-2\\sqrt2}"},
          {".0000672", "6.72 \\times 10^{-5}"},
          {"\\frac{3+\\sqrt5}{2}", "\\frac{2}{3-\\sqrt{5}}"},
          {"-2", "\\sqrt[3]{-8}"},
@@ -265,6 +267,7 @@ TEST_CASE("C7: units, money and degrees are dropped") {
          {"90^\\circ", "80^\\circ"},
          {"\\sin 30", "\\sin 30^\\circ"},
          {"3", "3 dozen"},
+         {"3", "3 hundredths"},
          {"\\min(3,4)", "4"}});
   CHECK(graded("5 \\text{ cm}", "5 \\text{ m}").unit_mismatch);
   CHECK_FALSE(graded("5 \\text{ cm}", "5 \\text{ cm}").unit_mismatch);
@@ -373,6 +376,7 @@ TEST_CASE("C11: matrices") {
   check({{"\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}", "\\begin{bmatrix}1&2\\\\3&4\\end{bmatrix}"},
          {"\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}", "\\left(\\begin{array}{cc}1&2\\\\3&4\\end{array}\\right)"},
          {"\\begin{pmatrix}1/2\\\\1\\end{pmatrix}", "\\frac12\\begin{pmatrix}1\\\\2\\end{pmatrix}"},
+         {"-\\begin{pmatrix}1\\\\2\\end{pmatrix}", "(-1,-2)"},
          {"\\begin{pmatrix}1\\\\2\\end{pmatrix}", "(1,2)"},
          {"(1,2,3)", "\\begin{pmatrix}1\\\\2\\\\3\\end{pmatrix}"},
          {"\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{pmatrix} 1 \\\\ 2 \\\\ \\end{pmatrix}"},
@@ -413,6 +417,7 @@ TEST_CASE("C13: words, letters and number words") {
          {"B", "Option B"},
          {"9", "\\textbf{(C) } 9"},
          {"\\text{Evelyn}", "evelyn"},
+         {"\\text{No}", "no"},
          {"\\text{no solution}", "No  solution."},
          {"C", "(C)"},
          {"C", "\\text{(C)}"},
