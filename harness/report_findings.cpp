@@ -167,6 +167,8 @@ const std::vector<Setting>& settings() {
       {"gen", true, [](const Result& r) { return token_label(r.gen); }},
       {"bs", true, [](const Result& r) { return std::to_string(r.batch); }},
       {"requests", true, [](const Result& r) { return r.requests ? std::to_string(*r.requests) : ""; }},
+      {"within", true,
+       [](const Result& r) { return r.memory_limit_bytes ? bytes_text(*r.memory_limit_bytes) : std::string(); }},
       {"routing", false, [](const Result& r) { return r.routing; }},
       {"run", false, [](const Result& r) { return r.run_id; }}};
   return all;
