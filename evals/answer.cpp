@@ -29,7 +29,7 @@ class Reader {
 
  private:
   const Node& node(int32_t i) const { return tree_[i]; }
-  Ratio value(int32_t i) { return evaluator_.value(i, sign_); }
+  Fraction value(int32_t i) { return evaluator_.value(i, sign_); }
 
   // With plus-minus, both answers; with more in a list, all of them.
   Answer whole(int32_t i) {
@@ -175,7 +175,7 @@ class Reader {
 
   Answer scaled_matrix(const Node& n) {
     Answer answer;
-    Ratio scale = Arithmetic::integer(1);
+    Fraction scale = Arithmetic::integer(1);
     for (const int32_t kid : n.kids) {
       if (node(kid).kind != NodeKind::matrix) {
         scale = arithmetic_.multiply(scale, value(kid));
@@ -217,7 +217,7 @@ class Reader {
     }
   }
 
-  const Ratio& constant(const Ratio& r) {
+  const Fraction& constant(const Fraction& r) {
     if (!is_constant(r)) throw Unreadable("a set with an end that is no number");
     return r;
   }
@@ -230,7 +230,7 @@ class Reader {
                                   answer.text[0] == '[', answer.text[1] == ']'});
   }
 
-  Endpoint endpoint(const Ratio& r) {
+  Endpoint endpoint(const Fraction& r) {
     const int infinite = infinity_sign(r);
     return infinite != 0 ? Endpoint{infinite, {}} : Endpoint{0, constant(r)};
   }
@@ -292,7 +292,7 @@ class Reader {
     RealSet all = all_reals();
     std::string name;
     for (size_t i = 0; i < n.text.size(); ++i) {
-      const Ratio left = value(n.kids[i]), right = value(n.kids[i + 1]);
+      const Fraction left = value(n.kids[i]), right = value(n.kids[i + 1]);
       std::vector<std::string> symbols;
       collect_symbols(left, symbols);
       collect_symbols(right, symbols);
@@ -315,9 +315,9 @@ class Reader {
 
   // Sides that are numbers or expressions, all equal: the last of them.
   bool all_equal(const std::vector<int32_t>& sides) {
-    const Ratio last = value(sides.back());
+    const Fraction last = value(sides.back());
     return std::all_of(sides.begin(), sides.end(), [&](int32_t side) {
-      const Ratio difference = arithmetic_.subtract(value(side), last);
+      const Fraction difference = arithmetic_.subtract(value(side), last);
       return arithmetic_.is_zero(difference.num) ||
              (!independent(difference.num) && decide_zero(difference.num, 0, arithmetic_.fuel()) == Zero::probably);
     });

@@ -15,12 +15,12 @@ namespace ringbench {
 struct Answer {
   enum class Kind { value, words, tuple, list, set, reals, relation, matrix, ratio, time, numeral };
   Kind kind = Kind::value;
-  Ratio value;           // value; relation: left minus right, which is 0, < 0, <= 0 or not 0
+  Fraction value;        // value; relation: left minus right, which is 0, < 0, <= 0 or not 0
   bool percent = false;  // value was written with a sign of percent
   std::string text;      // words; tuple: its two brackets; relation: its sign; numeral: digits; time: am, pm or nothing
   std::string name;      // x in x = v, f(x) in f(x) = v
   bool has_equation = false;
-  Ratio equation;             // the whole of name = v: left minus right
+  Fraction equation;          // the whole of name = v: left minus right
   std::vector<Answer> items;  // matrix: by rows
   int columns = 0;
   int base = 0;  // of a numeral

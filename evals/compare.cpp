@@ -15,7 +15,7 @@ class Comparer {
   Comparer(uint64_t seed, bool allow_probable, Fuel& fuel)
       : arithmetic_(fuel), seed_(seed), allow_probable_(allow_probable) {}
 
-  Comparison run(const Answer& gold, const Answer& candidate) {
+  AnswerComparison run(const Answer& gold, const Answer& candidate) {
     result_.same = same(gold, candidate);
     if (!result_.same && gold.kind == Kind::value && candidate.kind == Kind::value)
       result_.near_miss = is_near(gold.value, candidate.value);
@@ -25,7 +25,7 @@ class Comparer {
  private:
   Fuel& fuel() { return arithmetic_.fuel(); }
 
-  bool is_zero(const Ratio& difference) {
+  bool is_zero(const Fraction& difference) {
     if (arithmetic_.is_zero(difference.num)) return true;
     if (independent(difference.num)) return false;
     switch (decide_zero(difference.num, seed_, fuel())) {
@@ -38,29 +38,29 @@ class Comparer {
     return false;
   }
 
-  bool equal(const Ratio& a, const Ratio& b) {
+  bool equal(const Fraction& a, const Fraction& b) {
     const auto p = as_rational(a), q = as_rational(b);
     if (p && q) return *p == *q;
     return is_zero(arithmetic_.subtract(a, b));
   }
 
-  bool is_near(const Ratio& a, const Ratio& b) {
+  bool is_near(const Fraction& a, const Fraction& b) {
     const auto sign = sign_of(a, fuel());
     if (!sign || *sign == 0) return false;
-    Ratio off = arithmetic_.subtract(arithmetic_.divide(b, a), Arithmetic::integer(1));
+    Fraction off = arithmetic_.subtract(arithmetic_.divide(b, a), Arithmetic::integer(1));
     off = arithmetic_.multiply(off, off);
     const auto beyond = sign_of(arithmetic_.subtract(off, Arithmetic::rational(mpq_class(1, 1000000))), fuel());
     return beyond && *beyond < 0;
   }
 
   // a is c b, c a constant that is not 0; with `positive`, and above 0.
-  bool proportional(const Ratio& a, const Ratio& b, bool positive) {
+  bool proportional(const Fraction& a, const Fraction& b, bool positive) {
     if (a.num.empty() || b.num.empty()) return a.num.empty() && b.num.empty();
     // The quotient, were it constant, is that of the coefficients of one term.
     const Sum left = product(a.num, b.den), right = product(b.num, a.den);
     if (left.empty() || right.empty()) return false;
     const Monomial symbols = symbol_part(left.rbegin()->first);
-    const Ratio factor = arithmetic_.divide(coefficient(left, symbols), coefficient(right, symbols));
+    const Fraction factor = arithmetic_.divide(coefficient(left, symbols), coefficient(right, symbols));
     if (!is_constant(factor)) return false;
     if (positive) {
       const auto sign = sign_of(factor, fuel());
@@ -69,22 +69,22 @@ class Comparer {
     return is_zero(arithmetic_.subtract(of(left), arithmetic_.multiply(factor, of(right))));
   }
 
-  static Ratio of(const Sum& sum) { return {sum, Arithmetic::integer(1).num}; }
+  static Fraction of(const Sum& sum) { return {sum, Arithmetic::integer(1).num}; }
   Sum product(const Sum& a, const Sum& b) { return arithmetic_.multiply(of(a), of(b)).num; }
 
   static bool is_symbolic(const Factor& f) {
     return f.generator->kind == Generator::Kind::symbol ||
            std::any_of(f.generator->args.begin(), f.generator->args.end(),
-                       [](const Ratio& r) { return !is_constant(r); });
+                       [](const Fraction& r) { return !is_constant(r); });
   }
   static Monomial symbol_part(const Monomial& m) {
     Monomial part;
     std::copy_if(m.begin(), m.end(), std::back_inserter(part), is_symbolic);
     return part;
   }
-  Ratio coefficient(const Sum& sum, const Monomial& symbols) {
+  Fraction coefficient(const Sum& sum, const Monomial& symbols) {
     const MonomialOrder before;
-    Ratio result = Arithmetic::integer(0);
+    Fraction result = Arithmetic::integer(0);
     for (const auto& [m, c] : sum) {
       const Monomial part = symbol_part(m);
       if (before(part, symbols) || before(symbols, part)) continue;
@@ -280,7 +280,7 @@ class Comparer {
         return point(a.value);
       case Kind::tuple: {
         if (a.items.size() != 2 || a.text.find_first_not_of("()[]") != std::string::npos) return std::nullopt;
-        Piece piece;
+        RealPiece piece;
         for (int end = 0; end < 2; ++end) {
           const Answer& item = a.items[static_cast<size_t>(end)];
           if (item.kind != Kind::value) return std::nullopt;
@@ -306,7 +306,7 @@ class Comparer {
     }
   }
 
-  static int infinite_sign(const Ratio& value) {
+  static int infinite_sign(const Fraction& value) {
     if (value.num.size() != 1 || !is_constant(value.den)) return 0;
     const auto& [m, c] = *value.num.begin();
     if (m.size() != 1 || m[0].exponent != 1 || m[0].generator->text != "infinity") return 0;
@@ -321,8 +321,8 @@ class Comparer {
   bool same_ratios(const Answer& gold, const Answer& candidate) {
     if (gold.items.size() != candidate.items.size()) return false;
     for (size_t i = 1; i < gold.items.size(); ++i) {
-      const Ratio left = arithmetic_.multiply(gold.items[0].value, candidate.items[i].value);
-      const Ratio right = arithmetic_.multiply(gold.items[i].value, candidate.items[0].value);
+      const Fraction left = arithmetic_.multiply(gold.items[0].value, candidate.items[i].value);
+      const Fraction right = arithmetic_.multiply(gold.items[i].value, candidate.items[0].value);
       if (!equal(left, right)) return false;
     }
     return true;
@@ -347,13 +347,13 @@ class Comparer {
   Arithmetic arithmetic_;
   uint64_t seed_;
   bool allow_probable_;
-  Comparison result_;
+  AnswerComparison result_;
 };
 
 }  // namespace
 
-Comparison compare_answers(const Answer& gold, const Answer& candidate, uint64_t seed, bool allow_probable,
-                           Fuel& fuel) {
+AnswerComparison compare_answers(const Answer& gold, const Answer& candidate, uint64_t seed, bool allow_probable,
+                                 Fuel& fuel) {
   return Comparer(seed, allow_probable, fuel).run(gold, candidate);
 }
 

@@ -6,7 +6,7 @@
 
 namespace ringbench {
 
-struct Comparison {
+struct AnswerComparison {
   bool same = false;
   // What it took, the weakest first to be named: numbers that agree, numbers that differ, matching of members.
   bool probable = false;
@@ -16,6 +16,7 @@ struct Comparison {
 };
 
 // `seed` is what random points come from. With `allow_probable` false, what only numbers suggest is not the same.
-Comparison compare_answers(const Answer& gold, const Answer& candidate, uint64_t seed, bool allow_probable, Fuel& fuel);
+AnswerComparison compare_answers(const Answer& gold, const Answer& candidate, uint64_t seed, bool allow_probable,
+                                 Fuel& fuel);
 
 }  // namespace ringbench

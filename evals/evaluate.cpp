@@ -21,7 +21,7 @@ bool TreeEvaluator::has_sign(int32_t node) const {
          std::any_of(n.kids.begin(), n.kids.end(), [&](int32_t k) { return has_sign(k); });
 }
 
-Ratio TreeEvaluator::value(int32_t node, int sign) {
+Fraction TreeEvaluator::value(int32_t node, int sign) {
   const Node& n = tree_[node];
   arithmetic_.fuel().spend(2);
   switch (n.kind) {
@@ -31,12 +31,12 @@ Ratio TreeEvaluator::value(int32_t node, int sign) {
       if (n.text == "pi") return Arithmetic::pi();
       return n.text == "infinity" ? Arithmetic::symbol("infinity") : letter_value(n.text[0]);
     case Kind::add: {
-      Ratio sum = value(n.kids[0], sign);
+      Fraction sum = value(n.kids[0], sign);
       for (size_t i = 1; i < n.kids.size(); ++i) sum = arithmetic_.add(sum, value(n.kids[i], sign));
       return sum;
     }
     case Kind::multiply: {
-      Ratio product = value(n.kids[0], sign);
+      Fraction product = value(n.kids[0], sign);
       for (size_t i = 1; i < n.kids.size(); ++i) product = arithmetic_.multiply(product, value(n.kids[i], sign));
       return product;
     }
@@ -44,39 +44,39 @@ Ratio TreeEvaluator::value(int32_t node, int sign) {
     case Kind::divide: return arithmetic_.divide(value(n.kids[0], sign), value(n.kids[1], sign));
     case Kind::power: {
       const Node& base = tree_[n.kids[0]];
-      const Ratio exponent = value(n.kids[1], sign);
+      const Fraction exponent = value(n.kids[1], sign);
       if (base.kind == Kind::constant && base.text == "e") return call(arithmetic_, "exp", {exponent});
       return arithmetic_.power(value(n.kids[0], sign), exponent);
     }
     case Kind::function: return function(n, sign);
     case Kind::percent: return arithmetic_.divide(value(n.kids[0], sign), Arithmetic::integer(100));
     case Kind::degree: {
-      const Ratio plain = value(n.kids[0], sign);
+      const Fraction plain = value(n.kids[0], sign);
       if (!angle_) return plain;
       return arithmetic_.multiply(plain, arithmetic_.divide(Arithmetic::pi(), Arithmetic::integer(180)));
     }
     case Kind::plus_minus: {
       const bool minus = (n.text == "mp") != (sign < 0);
-      const Ratio right = value(n.kids.back(), sign);
+      const Fraction right = value(n.kids.back(), sign);
       if (n.kids.size() == 1) return minus ? arithmetic_.negate(right) : right;
-      const Ratio left = value(n.kids[0], sign);
+      const Fraction left = value(n.kids[0], sign);
       return minus ? arithmetic_.subtract(left, right) : arithmetic_.add(left, right);
     }
     default: throw Unreadable("not an expression");
   }
 }
 
-Ratio TreeEvaluator::function(const Node& n, int sign) {
+Fraction TreeEvaluator::function(const Node& n, int sign) {
   const bool saved = angle_;
   angle_ = n.text == "sin" || n.text == "cos" || n.text == "tan" || n.text == "cot" || n.text == "sec" ||
            n.text == "csc" || n.text == "cis";
-  std::vector<Ratio> args;
+  std::vector<Fraction> args;
   for (const int32_t kid : n.kids) args.push_back(value(kid, sign));
   angle_ = saved;
   if (n.text == "log" && args.size() == 1) return plain_log(arithmetic_, args[0], natural_log_);
   if (n.text == "cis") {
     if (args.size() != 1) throw Unreadable("cis of several");
-    const Ratio sine = call(arithmetic_, "sin", args);
+    const Fraction sine = call(arithmetic_, "sin", args);
     return arithmetic_.add(call(arithmetic_, "cos", args), arithmetic_.multiply(Arithmetic::imaginary(), sine));
   }
   if (n.text.starts_with("call ")) return Arithmetic::function(n.text.substr(5), std::move(args));
@@ -111,13 +111,13 @@ bool TreeEvaluator::is_value(int32_t node) const {
   return std::all_of(n.kids.begin(), n.kids.end(), [&](int32_t k) { return is_value(k); });
 }
 
-Ratio letter_value(char c) {
+Fraction letter_value(char c) {
   if (c == 'i') return Arithmetic::imaginary();
   if (c == 'e') return Arithmetic::euler();
   return Arithmetic::symbol(std::string(1, c));
 }
 
-int infinity_sign(const Ratio& value) {
+int infinity_sign(const Fraction& value) {
   if (value.num.size() != 1 || !is_constant(value.den)) return 0;
   const auto& [m, c] = *value.num.begin();
   if (m.size() != 1 || m[0].exponent != 1 || m[0].generator->text != "infinity") return 0;

@@ -13,7 +13,7 @@ class TreeEvaluator {
   TreeEvaluator(const Tree& tree, Arithmetic& arithmetic);
 
   // `sign` is what all plus-minus signs are read as: 1 or -1. Throws Unreadable for what has no value of its own.
-  Ratio value(int32_t node, int sign);
+  Fraction value(int32_t node, int sign);
   bool has_sign(int32_t node) const;  // a plus-minus in it
 
   // What x = v, f(x) = v, AB = v, m + n = v, \frac{dy}{dx} = v name; empty if it is no name.
@@ -23,7 +23,7 @@ class TreeEvaluator {
   bool natural_log() const { return natural_log_; }
 
  private:
-  Ratio function(const Node& n, int sign);
+  Fraction function(const Node& n, int sign);
 
   const Tree& tree_;
   Arithmetic& arithmetic_;
@@ -33,8 +33,8 @@ class TreeEvaluator {
 };
 
 // i and e are constants, other letters symbols.
-Ratio letter_value(char c);
+Fraction letter_value(char c);
 // 1 or -1 for that times infinity, else 0.
-int infinity_sign(const Ratio& value);
+int infinity_sign(const Fraction& value);
 
 }  // namespace ringbench

@@ -55,20 +55,20 @@ bool MonomialOrder::operator()(const Monomial& a, const Monomial& b) const {
   return a.size() < b.size();
 }
 
-Ratio Arithmetic::rational(const mpq_class& value) {
-  Ratio result{{}, one()};
+Fraction Arithmetic::rational(const mpq_class& value) {
+  Fraction result{{}, one()};
   if (value != 0) result.num.emplace(Monomial{}, value);
   return result;
 }
 
-Ratio Arithmetic::generator(Kind kind, const std::string& text) {
+Fraction Arithmetic::generator(Kind kind, const std::string& text) {
   auto g = std::make_shared<Generator>();
   g->kind = kind;
   g->text = text;
   return {{{Monomial{{std::move(g), mpq_class(1)}}, mpq_class(1)}}, one()};
 }
 
-Ratio Arithmetic::function(const std::string& name, std::vector<Ratio> args) {
+Fraction Arithmetic::function(const std::string& name, std::vector<Fraction> args) {
   auto g = std::make_shared<Generator>();
   g->kind = Kind::function;
   g->function = name;
@@ -119,7 +119,7 @@ void Arithmetic::add_term(Sum& into, Monomial monomial, mpq_class coefficient) {
       Sum square;
       if (g.function == "sin") {
         square = one();
-        const Ratio cosine = function("cos", g.args);
+        const Fraction cosine = function("cos", g.args);
         for (const auto& [m, c] : multiply(cosine.num, cosine.num)) square[m] -= c;
       } else {
         square = multiply(g.args[0].num, g.args[0].num);
@@ -176,7 +176,7 @@ Sum Arithmetic::power(const Sum& base, unsigned long n) {
   return result;
 }
 
-Ratio Arithmetic::add(const Ratio& a, const Ratio& b) {
+Fraction Arithmetic::add(const Fraction& a, const Fraction& b) {
   if (is_one(a.den) && is_one(b.den)) {
     Sum sum = a.num;
     for (const auto& [m, c] : b.num) add_term(sum, m, c);
@@ -187,21 +187,21 @@ Ratio Arithmetic::add(const Ratio& a, const Ratio& b) {
   return divide(sum, multiply(a.den, b.den));
 }
 
-Ratio Arithmetic::negate(const Ratio& a) {
-  Ratio result = a;
+Fraction Arithmetic::negate(const Fraction& a) {
+  Fraction result = a;
   for (auto& [m, c] : result.num) c = -c;
   fuel_.spend(result.num.size());
   return result;
 }
 
-Ratio Arithmetic::subtract(const Ratio& a, const Ratio& b) { return add(a, negate(b)); }
+Fraction Arithmetic::subtract(const Fraction& a, const Fraction& b) { return add(a, negate(b)); }
 
-Ratio Arithmetic::multiply(const Ratio& a, const Ratio& b) {
+Fraction Arithmetic::multiply(const Fraction& a, const Fraction& b) {
   if (is_one(a.den) && is_one(b.den)) return {multiply(a.num, b.num), one()};
   return divide(multiply(a.num, b.num), multiply(a.den, b.den));
 }
 
-Ratio Arithmetic::divide(const Ratio& a, const Ratio& b) {
+Fraction Arithmetic::divide(const Fraction& a, const Fraction& b) {
   if (is_zero(b.num)) throw Undefined("division by zero");
   return divide(multiply(a.num, b.den), multiply(a.den, b.num));
 }
@@ -224,7 +224,7 @@ bool Arithmetic::conjugate(Sum& num, Sum& den) {
   return true;
 }
 
-Ratio Arithmetic::divide(const Sum& num, const Sum& den) {
+Fraction Arithmetic::divide(const Sum& num, const Sum& den) {
   if (den.empty()) throw Undefined("division by zero");
   if (num.empty()) return {{}, one()};
   Sum top = num, bottom = den;
@@ -283,13 +283,13 @@ bool Arithmetic::is_zero(const Sum& sum) {
   return product.empty();
 }
 
-std::optional<mpq_class> as_rational(const Ratio& ratio) {
+std::optional<mpq_class> as_rational(const Fraction& ratio) {
   if (ratio.num.empty()) return mpq_class(0);
   if (!is_one(ratio.den) || ratio.num.size() > 1 || !ratio.num.begin()->first.empty()) return std::nullopt;
   return ratio.num.begin()->second;
 }
 
-std::optional<mpz_class> as_integer(const Ratio& ratio) {
+std::optional<mpz_class> as_integer(const Fraction& ratio) {
   const auto q = as_rational(ratio);
   if (!q || q->get_den() != 1) return std::nullopt;
   return q->get_num();
@@ -300,13 +300,13 @@ bool is_constant(const Sum& sum) {
     for (const Factor& f : m) {
       if (f.generator->kind == Kind::symbol) return false;
       if (!std::all_of(f.generator->args.begin(), f.generator->args.end(),
-                       [](const Ratio& r) { return is_constant(r); }))
+                       [](const Fraction& r) { return is_constant(r); }))
         return false;
     }
   return true;
 }
 
-void collect_symbols(const Ratio& ratio, std::vector<std::string>& names) {
+void collect_symbols(const Fraction& ratio, std::vector<std::string>& names) {
   for (const Sum* sum : {&ratio.num, &ratio.den})
     for (const auto& [m, c] : *sum)
       for (const Factor& f : m) {
@@ -314,7 +314,7 @@ void collect_symbols(const Ratio& ratio, std::vector<std::string>& names) {
           const auto at = std::lower_bound(names.begin(), names.end(), f.generator->text);
           if (at == names.end() || *at != f.generator->text) names.insert(at, f.generator->text);
         }
-        for (const Ratio& arg : f.generator->args) collect_symbols(arg, names);
+        for (const Fraction& arg : f.generator->args) collect_symbols(arg, names);
       }
 }
 
@@ -351,7 +351,7 @@ std::string to_text(const Sum& sum) {
   return text;
 }
 
-std::string to_text(const Ratio& ratio) {
+std::string to_text(const Fraction& ratio) {
   if (is_one(ratio.den)) return to_text(ratio.num);
   return "(" + to_text(ratio.num) + ")/(" + to_text(ratio.den) + ")";
 }

@@ -15,7 +15,7 @@
 
 namespace ringbench {
 
-struct Ratio;
+struct Fraction;
 
 // What monomials are made of. Two generators are the same if their texts are.
 struct Generator {
@@ -33,7 +33,7 @@ struct Generator {
   std::string text;
   mpz_class base;
   std::string function;
-  std::vector<Ratio> args;
+  std::vector<Fraction> args;
 };
 using GeneratorPtr = std::shared_ptr<const Generator>;
 
@@ -47,7 +47,7 @@ struct MonomialOrder {
 };
 using Sum = std::map<Monomial, mpq_class, MonomialOrder>;  // coefficients are not 0; empty: 0
 
-struct Ratio {
+struct Fraction {
   Sum num;
   Sum den;  // not 0; 1 where it could be divided out
 };
@@ -57,27 +57,27 @@ class Arithmetic {
  public:
   explicit Arithmetic(Fuel& fuel) : fuel_(fuel) {}
 
-  static Ratio integer(long value) { return rational(mpq_class(value)); }
-  static Ratio rational(const mpq_class& value);
-  static Ratio generator(Generator::Kind kind, const std::string& text);
-  static Ratio symbol(const std::string& name) { return generator(Generator::Kind::symbol, name); }
-  static Ratio pi() { return generator(Generator::Kind::pi, "pi"); }
-  static Ratio euler() { return generator(Generator::Kind::euler, "e"); }
-  static Ratio imaginary() { return generator(Generator::Kind::imaginary, "i"); }
-  static Ratio function(const std::string& name, std::vector<Ratio> args);  // as it stands, without rewriting
+  static Fraction integer(long value) { return rational(mpq_class(value)); }
+  static Fraction rational(const mpq_class& value);
+  static Fraction generator(Generator::Kind kind, const std::string& text);
+  static Fraction symbol(const std::string& name) { return generator(Generator::Kind::symbol, name); }
+  static Fraction pi() { return generator(Generator::Kind::pi, "pi"); }
+  static Fraction euler() { return generator(Generator::Kind::euler, "e"); }
+  static Fraction imaginary() { return generator(Generator::Kind::imaginary, "i"); }
+  static Fraction function(const std::string& name, std::vector<Fraction> args);  // as it stands, without rewriting
 
-  Ratio add(const Ratio& a, const Ratio& b);
-  Ratio subtract(const Ratio& a, const Ratio& b);
-  Ratio negate(const Ratio& a);
-  Ratio multiply(const Ratio& a, const Ratio& b);
-  Ratio divide(const Ratio& a, const Ratio& b);
-  Ratio power(const Ratio& base, const Ratio& exponent);
+  Fraction add(const Fraction& a, const Fraction& b);
+  Fraction subtract(const Fraction& a, const Fraction& b);
+  Fraction negate(const Fraction& a);
+  Fraction multiply(const Fraction& a, const Fraction& b);
+  Fraction divide(const Fraction& a, const Fraction& b);
+  Fraction power(const Fraction& base, const Fraction& exponent);
   // Real for odd n; of a negative number and n = 2: i times the root of its opposite.
-  Ratio root(const Ratio& a, long n) { return power(a, rational(mpq_class(1, static_cast<unsigned long>(n)))); }
+  Fraction root(const Fraction& a, long n) { return power(a, rational(mpq_class(1, static_cast<unsigned long>(n)))); }
 
   // Zero for certain. That it is not zero is certain only if `independent(sum)`.
   bool is_zero(const Sum& sum);
-  bool equal(const Ratio& a, const Ratio& b) { return is_zero(subtract(a, b).num); }
+  bool equal(const Fraction& a, const Fraction& b) { return is_zero(subtract(a, b).num); }
 
   // Primes with their exponents; what trial division leaves counts as prime.
   std::vector<std::pair<mpz_class, long>> factor(mpz_class n);
@@ -87,29 +87,29 @@ class Arithmetic {
   Sum multiply(const Sum& a, const Sum& b);
   Sum power(const Sum& base, unsigned long n);
   void add_term(Sum& into, Monomial monomial, mpq_class coefficient);
-  Ratio divide(const Sum& num, const Sum& den);
+  Fraction divide(const Sum& num, const Sum& den);
   bool conjugate(Sum& num, Sum& den);
-  Ratio integer_power(const Ratio& base, const mpz_class& n);
-  Ratio rational_power(const Sum& base, const mpq_class& exponent);
-  Ratio term_power(const Monomial& monomial, const mpq_class& coefficient, const mpq_class& exponent);
-  std::optional<Ratio> denested(const Sum& sum);
-  Ratio formal_power(const Ratio& base, const Ratio& exponent);
-  std::optional<Ratio> symbolic_power(const Ratio& base, const Ratio& exponent);
+  Fraction integer_power(const Fraction& base, const mpz_class& n);
+  Fraction rational_power(const Sum& base, const mpq_class& exponent);
+  Fraction term_power(const Monomial& monomial, const mpq_class& coefficient, const mpq_class& exponent);
+  std::optional<Fraction> denested(const Sum& sum);
+  Fraction formal_power(const Fraction& base, const Fraction& exponent);
+  std::optional<Fraction> symbolic_power(const Fraction& base, const Fraction& exponent);
   void check_bits(const mpq_class& q);
 
   Fuel& fuel_;
 };
 
-std::optional<mpq_class> as_rational(const Ratio& ratio);
-std::optional<mpz_class> as_integer(const Ratio& ratio);
+std::optional<mpq_class> as_rational(const Fraction& ratio);
+std::optional<mpz_class> as_integer(const Fraction& ratio);
 // No symbol anywhere, functions' arguments included.
 bool is_constant(const Sum& sum);
-inline bool is_constant(const Ratio& r) { return is_constant(r.num) && is_constant(r.den); }
-void collect_symbols(const Ratio& ratio, std::vector<std::string>& names);  // sorted, each once
+inline bool is_constant(const Fraction& r) { return is_constant(r.num) && is_constant(r.den); }
+void collect_symbols(const Fraction& ratio, std::vector<std::string>& names);  // sorted, each once
 // The terms are linearly independent over Q by theorem: rationals, prime roots, i, and one of pi and e, symbols.
 bool independent(const Sum& sum);
 // The same text for the same normal form.
 std::string to_text(const Sum& sum);
-std::string to_text(const Ratio& ratio);
+std::string to_text(const Fraction& ratio);
 
 }  // namespace ringbench

@@ -12,9 +12,9 @@ namespace {
 // Trial division up to here; a cofactor below its square is prime.
 constexpr unsigned long kMaxTrial = 4096;
 
-Ratio of(const Sum& sum) { return {sum, {{Monomial{}, mpq_class(1)}}}; }
+Fraction of(const Sum& sum) { return {sum, {{Monomial{}, mpq_class(1)}}}; }
 
-Ratio term(Monomial m, const mpq_class& c) { return of(Sum{{std::move(m), c}}); }
+Fraction term(Monomial m, const mpq_class& c) { return of(Sum{{std::move(m), c}}); }
 
 GeneratorPtr prime_generator(const mpz_class& p) {
   auto g = std::make_shared<Generator>();
@@ -69,7 +69,7 @@ std::vector<std::pair<mpz_class, long>> Arithmetic::factor(mpz_class n) {
   return factors;
 }
 
-Ratio Arithmetic::power(const Ratio& base, const Ratio& exponent) {
+Fraction Arithmetic::power(const Fraction& base, const Fraction& exponent) {
   fuel_.spend(8);
   const auto q = as_rational(exponent);
   if (q) {
@@ -84,7 +84,7 @@ Ratio Arithmetic::power(const Ratio& base, const Ratio& exponent) {
     if (q->get_den() == 1) return integer_power(base, q->get_num());
     if (q->get_den() > 64) return formal_power(base, exponent);
     // Numerator and denominator apart: where both are negative, nothing is claimed.
-    Ratio result = rational_power(base.num, *q);
+    Fraction result = rational_power(base.num, *q);
     if (!(base.den.size() == 1 && base.den.begin()->first.empty() && base.den.begin()->second == 1))
       result = divide(result, rational_power(base.den, *q));
     return result;
@@ -95,13 +95,13 @@ Ratio Arithmetic::power(const Ratio& base, const Ratio& exponent) {
   return formal_power(base, exponent);
 }
 
-Ratio Arithmetic::integer_power(const Ratio& base, const mpz_class& n) {
+Fraction Arithmetic::integer_power(const Fraction& base, const mpz_class& n) {
   const mpz_class size = abs(n);
   if (n < 0) return divide(integer(1), integer_power(base, size));
   const bool single = base.num.size() == 1 && base.den.size() == 1;
   if (!single) {
     if (size > 64) return formal_power(base, rational(mpq_class(n)));
-    Ratio result{power(base.num, size.get_ui()), power(base.den, size.get_ui())};
+    Fraction result{power(base.num, size.get_ui()), power(base.den, size.get_ui())};
     return result;
   }
   const auto& [m, c] = *base.num.begin();
@@ -121,19 +121,19 @@ Ratio Arithmetic::integer_power(const Ratio& base, const mpz_class& n) {
   }
   Monomial raised = m;
   for (Factor& f : raised) f.exponent *= size;
-  Ratio result = integer(0);
+  Fraction result = integer(0);
   add_term(result.num, std::move(raised), coefficient);
   return divide(result.num, base.den);  // a denominator of one term is 1
 }
 
-Ratio Arithmetic::rational_power(const Sum& base, const mpq_class& exponent) {
+Fraction Arithmetic::rational_power(const Sum& base, const mpq_class& exponent) {
   if (base.size() == 1) return term_power(base.begin()->first, base.begin()->second, exponent);
   const bool even = mpz_even_p(exponent.get_den_mpz_t()) != 0;
   mpq_class scale = content(base);
   if (!even && base.rbegin()->second < 0) scale = -scale;  // odd roots of opposites are opposites
   Sum inner;
   for (const auto& [m, c] : base) inner.emplace(m, c / scale);
-  Ratio outside = term_power({}, scale, exponent);
+  Fraction outside = term_power({}, scale, exponent);
   if (exponent.get_den() == 2) {
     if (const auto simple = denested(inner)) return multiply(outside, integer_power(*simple, exponent.get_num()));
   }
@@ -142,13 +142,13 @@ Ratio Arithmetic::rational_power(const Sum& base, const mpq_class& exponent) {
   g->text = "(" + to_text(inner) + ")";
   if (g->text.size() > kMaxCandidateBytes) throw LimitError("an expression is too long");
   g->args = {of(inner)};
-  Ratio result = integer(0);
+  Fraction result = integer(0);
   add_term(result.num, Monomial{{std::move(g), exponent}}, 1);
   return multiply(outside, result);
 }
 
 // (c * m)^exponent. Symbols are real: sqrt(x^2) is |x|.
-Ratio Arithmetic::term_power(const Monomial& monomial, const mpq_class& coefficient, const mpq_class& exponent) {
+Fraction Arithmetic::term_power(const Monomial& monomial, const mpq_class& coefficient, const mpq_class& exponent) {
   const bool even = mpz_even_p(exponent.get_den_mpz_t()) != 0;
   mpq_class size = abs(coefficient);
   Monomial product;
@@ -161,7 +161,7 @@ Ratio Arithmetic::term_power(const Monomial& monomial, const mpq_class& coeffici
       product.push_back({prime_generator(p), e});
     }
   }
-  Ratio result = integer(0);
+  Fraction result = integer(0);
   add_term(result.num, std::move(product), 1);
   if (coefficient < 0) {
     if (!even) {
@@ -178,14 +178,14 @@ Ratio Arithmetic::term_power(const Monomial& monomial, const mpq_class& coeffici
     const bool signed_value = f.generator->kind == Kind::symbol || f.generator->kind == Kind::function;
     if (even && signed_value && mpz_even_p(f.exponent.get_num_mpz_t()) != 0 &&
         (e.get_den() == 1 ? mpz_odd_p(e.get_num_mpz_t()) != 0 : true) && f.exponent.get_den() == 1) {
-      Ratio inner = term({{f.generator, mpq_class(1)}}, 1);
-      const Ratio absolute = function("abs", {inner});
-      Ratio raised = integer(0);
+      Fraction inner = term({{f.generator, mpq_class(1)}}, 1);
+      const Fraction absolute = function("abs", {inner});
+      Fraction raised = integer(0);
       add_term(raised.num, Monomial{{absolute.num.begin()->first[0].generator, e}}, 1);
       result = multiply(result, raised);
       continue;
     }
-    Ratio raised = integer(0);
+    Fraction raised = integer(0);
     add_term(raised.num, Monomial{{f.generator, e}}, 1);
     result = multiply(result, raised);
   }
@@ -193,7 +193,7 @@ Ratio Arithmetic::term_power(const Monomial& monomial, const mpq_class& coeffici
 }
 
 // sqrt(a + b sqrt(c)) as a sum of two roots, where a^2 - b^2 c is a square; c = -1 included.
-std::optional<Ratio> Arithmetic::denested(const Sum& sum) {
+std::optional<Fraction> Arithmetic::denested(const Sum& sum) {
   if (sum.size() != 2 || !sum.begin()->first.empty()) return std::nullopt;
   const mpq_class a = sum.begin()->second;
   const auto& [m, b] = *sum.rbegin();
@@ -207,16 +207,18 @@ std::optional<Ratio> Arithmetic::denested(const Sum& sum) {
   if (!is_square(d2)) return std::nullopt;
   if (*square > 0 && a < 0) return std::nullopt;
   const mpq_class d = square_root(d2), half(1, 2);
-  const Ratio first = term_power({}, (a + d) / 2, half);
+  const Fraction first = term_power({}, (a + d) / 2, half);
   const mpq_class rest = (a - d) / 2;
-  const Ratio second = rest == 0 ? integer(0) : term_power({}, rest, half);
+  const Fraction second = rest == 0 ? integer(0) : term_power({}, rest, half);
   return b > 0 ? add(first, second) : subtract(first, second);
 }
 
-Ratio Arithmetic::formal_power(const Ratio& base, const Ratio& exponent) { return function("pow", {base, exponent}); }
+Fraction Arithmetic::formal_power(const Fraction& base, const Fraction& exponent) {
+  return function("pow", {base, exponent});
+}
 
 // Bases that are positive, or taken to be: a^(c m + d) = (a^m)^c a^d, numbers split into primes.
-std::optional<Ratio> Arithmetic::symbolic_power(const Ratio& base, const Ratio& exponent) {
+std::optional<Fraction> Arithmetic::symbolic_power(const Fraction& base, const Fraction& exponent) {
   if (base.num.size() != 1 || exponent.den.size() != 1) return std::nullopt;
   if (base.den.size() != 1) return std::nullopt;
   const auto& [monomial, coefficient] = *base.num.begin();
@@ -236,9 +238,9 @@ std::optional<Ratio> Arithmetic::symbolic_power(const Ratio& base, const Ratio& 
     if (f.generator->kind == Kind::imaginary || f.generator->kind == Kind::function) return std::nullopt;
     bases.push_back(f);
   }
-  Ratio result = integer(1);
+  Fraction result = integer(1);
   for (const Factor& b : bases) {
-    const Ratio plain = term({{b.generator, mpq_class(1)}}, 1);
+    const Fraction plain = term({{b.generator, mpq_class(1)}}, 1);
     for (const auto& [m, c] : exponent.num) {
       const mpq_class e = c * b.exponent;
       if (m.empty()) {

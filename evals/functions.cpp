@@ -16,20 +16,20 @@ constexpr std::array kNames = {"sin",  "cos",  "tan",  "cot", "sec", "csc",     
                                "sinh", "cosh", "tanh", "exp", "ln",  "log",       "log10",    "abs",         "floor",
                                "ceil", "gcd",  "lcm",  "max", "min", "factorial", "binomial", "permutations"};
 
-Ratio fraction(long p, long q) {
+Fraction fraction(long p, long q) {
   mpq_class value{mpz_class(p), mpz_class(q)};
   value.canonicalize();
   return Arithmetic::rational(value);
 }
 
-bool one_denominator(const Ratio& r) {
+bool one_denominator(const Fraction& r) {
   return r.den.size() == 1 && r.den.begin()->first.empty() && r.den.begin()->second == 1;
 }
 
-Ratio single(const Monomial& m, const mpq_class& c) { return {Sum{{m, c}}, Arithmetic::integer(1).num}; }
+Fraction single(const Monomial& m, const mpq_class& c) { return {Sum{{m, c}}, Arithmetic::integer(1).num}; }
 
 // r, where x = r pi + rest.
-mpq_class pi_part(const Ratio& x, Ratio& rest) {
+mpq_class pi_part(const Fraction& x, Fraction& rest) {
   rest = x;
   if (!one_denominator(x)) return 0;
   for (const auto& [m, c] : x.num)
@@ -49,9 +49,9 @@ mpq_class modulo(const mpq_class& x, long n) {
 }
 
 // cos(pi r) for 0 < r < 1/2 with denominators 3, 4, 5, 6, 8, 10, 12; otherwise as it stands.
-Ratio cosine_of_part(Arithmetic& a, const mpq_class& r) {
+Fraction cosine_of_part(Arithmetic& a, const mpq_class& r) {
   const auto root = [&](long n) { return a.root(Arithmetic::integer(n), 2); };
-  const auto over = [&](const Ratio& x, long n) { return a.divide(x, Arithmetic::integer(n)); };
+  const auto over = [&](const Fraction& x, long n) { return a.divide(x, Arithmetic::integer(n)); };
   const auto nested = [&](long whole, long factor, long n) {  // sqrt(whole + factor sqrt(n))
     return a.root(a.add(Arithmetic::integer(whole), a.multiply(Arithmetic::integer(factor), root(n))), 2);
   };
@@ -68,7 +68,7 @@ Ratio cosine_of_part(Arithmetic& a, const mpq_class& r) {
   }
 }
 
-Ratio cosine_of_pi(Arithmetic& a, mpq_class r) {
+Fraction cosine_of_pi(Arithmetic& a, mpq_class r) {
   r = modulo(r, 2);
   if (r > 1) r = 2 - r;
   if (r == 0) return Arithmetic::integer(1);
@@ -77,10 +77,10 @@ Ratio cosine_of_pi(Arithmetic& a, mpq_class r) {
   return cosine_of_part(a, r);
 }
 
-Ratio cosine(Arithmetic& a, const Ratio& x);
+Fraction cosine(Arithmetic& a, const Fraction& x);
 
-Ratio sine(Arithmetic& a, const Ratio& x) {
-  Ratio rest;
+Fraction sine(Arithmetic& a, const Fraction& x) {
+  Fraction rest;
   const mpq_class r = pi_part(x, rest);
   if (rest.num.empty()) return cosine_of_pi(a, mpq_class(1, 2) - r);
   const mpq_class quarter = modulo(r, 2) * 2;  // whole quarters of a turn go out
@@ -96,8 +96,8 @@ Ratio sine(Arithmetic& a, const Ratio& x) {
   return Arithmetic::function("sin", {x});
 }
 
-Ratio cosine(Arithmetic& a, const Ratio& x) {
-  Ratio rest;
+Fraction cosine(Arithmetic& a, const Fraction& x) {
+  Fraction rest;
   const mpq_class r = pi_part(x, rest);
   if (rest.num.empty()) return cosine_of_pi(a, r);
   const mpq_class quarter = modulo(r, 2) * 2;
@@ -113,16 +113,16 @@ Ratio cosine(Arithmetic& a, const Ratio& x) {
 }
 
 // e^x: rational parts and parts c ln(y) become powers, i pi r becomes cos + i sin.
-Ratio exponential(Arithmetic& a, const Ratio& x) {
+Fraction exponential(Arithmetic& a, const Fraction& x) {
   if (!one_denominator(x)) return a.power(Arithmetic::euler(), x);
-  Ratio result = Arithmetic::integer(1);
-  Ratio rest = Arithmetic::integer(0);
+  Fraction result = Arithmetic::integer(1);
+  Fraction rest = Arithmetic::integer(0);
   for (const auto& [m, c] : x.num) {
     const bool imaginary = !m.empty() && m[0].generator->kind == Kind::imaginary;
     if (m.size() == 1 && m[0].exponent == 1 && m[0].generator->function == "ln") {
       result = a.multiply(result, a.power(m[0].generator->args[0], Arithmetic::rational(c)));
     } else if (imaginary) {
-      const Ratio angle = single(Monomial(m.begin() + 1, m.end()), c);
+      const Fraction angle = single(Monomial(m.begin() + 1, m.end()), c);
       result = a.multiply(result, a.add(cosine(a, angle), a.multiply(Arithmetic::imaginary(), sine(a, angle))));
     } else {
       rest = a.add(rest, single(m, c));
@@ -132,14 +132,14 @@ Ratio exponential(Arithmetic& a, const Ratio& x) {
   return a.multiply(result, a.power(Arithmetic::euler(), rest));
 }
 
-Ratio logarithm(Arithmetic& a, const Ratio& x) {
+Fraction logarithm(Arithmetic& a, const Fraction& x) {
   if (x.num.empty()) throw Undefined("the logarithm of 0");
   if (!one_denominator(x) && x.num.size() == 1) return a.negate(logarithm(a, {x.den, x.num}));
   if (!one_denominator(x) || x.num.size() != 1) return Arithmetic::function("ln", {x});
   const auto& [m, c] = *x.num.begin();
   if (c < 0) return Arithmetic::function("ln", {x});
-  Ratio sum = Arithmetic::integer(0);
-  const auto add_log = [&](const Ratio& of, const mpq_class& times) {
+  Fraction sum = Arithmetic::integer(0);
+  const auto add_log = [&](const Fraction& of, const mpq_class& times) {
     sum = a.add(sum, a.multiply(Arithmetic::rational(times), Arithmetic::function("ln", {of})));
   };
   for (const auto& [p, k] : a.factor(c.get_num())) add_log(Arithmetic::rational(mpq_class(p)), k);
@@ -151,7 +151,7 @@ Ratio logarithm(Arithmetic& a, const Ratio& x) {
     } else if (g.kind == Kind::prime) {
       add_log(Arithmetic::rational(mpq_class(g.base)), f.exponent);
     } else if (g.kind == Kind::power) {
-      const Ratio exponent = a.multiply(g.args[1], Arithmetic::rational(f.exponent));
+      const Fraction exponent = a.multiply(g.args[1], Arithmetic::rational(f.exponent));
       sum = a.add(sum, a.multiply(exponent, logarithm(a, g.args[0])));
     } else if (g.kind == Kind::symbol && f.exponent.get_den() == 1 && mpz_even_p(f.exponent.get_num_mpz_t()) != 0) {
       return Arithmetic::function("ln", {x});  // ln(x^2) is not 2 ln(x) where x < 0
@@ -163,31 +163,31 @@ Ratio logarithm(Arithmetic& a, const Ratio& x) {
 }
 
 // The angle r pi, r = n/24 or n/20 in the given range, whose function has this value; else as it stands.
-Ratio inverse(Arithmetic& a, const std::string& name, const Ratio& x) {
+Fraction inverse(Arithmetic& a, const std::string& name, const Fraction& x) {
   if (!is_constant(x)) return Arithmetic::function(name, {x});
   for (const long parts : {12L, 10L, 8L})
     for (long n = name == "arccos" ? 0 : -parts / 2; n <= (name == "arccos" ? parts : parts / 2); ++n) {
-      const Ratio angle = a.multiply(fraction(n, parts), Arithmetic::pi());
+      const Fraction angle = a.multiply(fraction(n, parts), Arithmetic::pi());
       if (name == "arctan" && 2 * std::abs(n) == parts) continue;
-      const Ratio value = name == "arccos"   ? cosine(a, angle)
-                          : name == "arcsin" ? sine(a, angle)
-                                             : a.divide(sine(a, angle), cosine(a, angle));
+      const Fraction value = name == "arccos"   ? cosine(a, angle)
+                             : name == "arcsin" ? sine(a, angle)
+                                                : a.divide(sine(a, angle), cosine(a, angle));
       if (a.equal(value, x)) return angle;
     }
   return Arithmetic::function(name, {x});
 }
 
-Ratio absolute(Arithmetic& a, const Ratio& x) {
+Fraction absolute(Arithmetic& a, const Fraction& x) {
   const auto sign = sign_of(x, a.fuel());
   if (sign) return *sign < 0 ? a.negate(x) : x;
   const bool has_i = std::any_of(x.num.begin(), x.num.end(), [](const auto& term) {
     return !term.first.empty() && term.first[0].generator->kind == Kind::imaginary;
   });
   if (has_i && one_denominator(x)) {
-    Ratio real = Arithmetic::integer(0), imaginary = real;
+    Fraction real = Arithmetic::integer(0), imaginary = real;
     for (const auto& [m, c] : x.num) {
       const bool is_imaginary = !m.empty() && m[0].generator->kind == Kind::imaginary;
-      Ratio& part = is_imaginary ? imaginary : real;
+      Fraction& part = is_imaginary ? imaginary : real;
       part = a.add(part, single(is_imaginary ? Monomial(m.begin() + 1, m.end()) : m, c));
     }
     return a.root(a.add(a.multiply(real, real), a.multiply(imaginary, imaginary)), 2);
@@ -198,20 +198,20 @@ Ratio absolute(Arithmetic& a, const Ratio& x) {
 }
 
 // (s + c)! = s! (s + 1) .. (s + c): whole numbers go out of it.
-Ratio symbolic_factorial(Arithmetic& a, const Ratio& x) {
+Fraction symbolic_factorial(Arithmetic& a, const Fraction& x) {
   const auto constant = one_denominator(x) ? x.num.find(Monomial{}) : x.num.end();
   if (constant == x.num.end() || constant->second.get_den() != 1 || abs(constant->second) > 16)
     return Arithmetic::function("factorial", {x});
   const long c = constant->second.get_num().get_si();
-  const Ratio base = a.subtract(x, Arithmetic::integer(c));
-  Ratio product = Arithmetic::integer(1);
+  const Fraction base = a.subtract(x, Arithmetic::integer(c));
+  Fraction product = Arithmetic::integer(1);
   for (long i = 0; i < std::abs(c); ++i)
     product = a.multiply(product, a.add(base, Arithmetic::integer(c > 0 ? i + 1 : -i)));
-  const Ratio whole = Arithmetic::function("factorial", {base});
+  const Fraction whole = Arithmetic::function("factorial", {base});
   return c > 0 ? a.multiply(whole, product) : a.divide(whole, product);
 }
 
-Ratio factorial(Arithmetic& a, const Ratio& x) {
+Fraction factorial(Arithmetic& a, const Fraction& x) {
   const auto n = as_integer(x);
   if (!n) {
     if (as_rational(x)) throw Undefined("the factorial of a fraction");
@@ -225,16 +225,16 @@ Ratio factorial(Arithmetic& a, const Ratio& x) {
   return Arithmetic::rational(mpq_class(result));
 }
 
-Ratio binomial(Arithmetic& a, const Ratio& n, const Ratio& k, bool ordered) {
+Fraction binomial(Arithmetic& a, const Fraction& n, const Fraction& k, bool ordered) {
   const auto upper = as_integer(n), lower = as_integer(k);
   const std::string name = ordered ? "permutations" : "binomial";
   if (!upper && lower && *lower >= 0 && *lower <= 16 && !as_rational(n)) {  // n (n - 1) .. / k!
-    Ratio product = Arithmetic::integer(1);
+    Fraction product = Arithmetic::integer(1);
     for (long i = 0; i < lower->get_si(); ++i) product = a.multiply(product, a.subtract(n, Arithmetic::integer(i)));
     return ordered ? product : a.divide(product, factorial(a, k));
   }
   if (!is_constant(n) || !is_constant(k)) {
-    const Ratio below = factorial(a, a.subtract(n, k));
+    const Fraction below = factorial(a, a.subtract(n, k));
     return a.divide(factorial(a, n), ordered ? below : a.multiply(below, factorial(a, k)));
   }
   if (!upper || !lower || abs(*upper) > kMaxFactorial || abs(*lower) > kMaxFactorial)
@@ -243,14 +243,14 @@ Ratio binomial(Arithmetic& a, const Ratio& n, const Ratio& k, bool ordered) {
   a.fuel().spend(lower->get_ui());
   mpz_class result;
   mpz_bin_ui(result.get_mpz_t(), upper->get_mpz_t(), lower->get_ui());
-  Ratio value = Arithmetic::rational(mpq_class(result));
+  Fraction value = Arithmetic::rational(mpq_class(result));
   return ordered ? a.multiply(value, factorial(a, k)) : value;
 }
 
-Ratio of_integers(Arithmetic& a, const std::string& name, const std::vector<Ratio>& args) {
+Fraction of_integers(Arithmetic& a, const std::string& name, const std::vector<Fraction>& args) {
   if (args.empty()) throw Undefined(name + " of nothing");
-  Ratio result = args[0];
-  for (const Ratio& next : args) {
+  Fraction result = args[0];
+  for (const Fraction& next : args) {
     if (name == "max" || name == "min") {
       const auto sign = sign_of(a.subtract(next, result), a.fuel());
       if (!sign) return Arithmetic::function(name, args);
@@ -265,17 +265,17 @@ Ratio of_integers(Arithmetic& a, const std::string& name, const std::vector<Rati
   return result;
 }
 
-Ratio rounded(Arithmetic& a, const std::string& name, const Ratio& x) {
-  const Ratio up = name == "ceil" ? a.negate(x) : x;
+Fraction rounded(Arithmetic& a, const std::string& name, const Fraction& x) {
+  const Fraction up = name == "ceil" ? a.negate(x) : x;
   const auto floor = floor_of(up, a.fuel());
   if (!floor) return Arithmetic::function(name, {x});
-  const Ratio result = Arithmetic::rational(mpq_class(*floor));
+  const Fraction result = Arithmetic::rational(mpq_class(*floor));
   return name == "ceil" ? a.negate(result) : result;
 }
 
-Ratio hyperbolic(Arithmetic& a, const std::string& name, const Ratio& x) {
-  const Ratio up = exponential(a, x), down = exponential(a, a.negate(x));
-  const Ratio sum = a.add(up, down), difference = a.subtract(up, down);
+Fraction hyperbolic(Arithmetic& a, const std::string& name, const Fraction& x) {
+  const Fraction up = exponential(a, x), down = exponential(a, a.negate(x));
+  const Fraction sum = a.add(up, down), difference = a.subtract(up, down);
   if (name == "tanh") return a.divide(difference, sum);
   return a.divide(name == "sinh" ? difference : sum, Arithmetic::integer(2));
 }
@@ -284,19 +284,19 @@ Ratio hyperbolic(Arithmetic& a, const std::string& name, const Ratio& x) {
 
 bool is_function(std::string_view name) { return std::find(kNames.begin(), kNames.end(), name) != kNames.end(); }
 
-Ratio plain_log(Arithmetic& a, const Ratio& x, bool& assumed) {
-  const Ratio decimal = a.divide(logarithm(a, x), logarithm(a, Arithmetic::integer(10)));
+Fraction plain_log(Arithmetic& a, const Fraction& x, bool& assumed) {
+  const Fraction decimal = a.divide(logarithm(a, x), logarithm(a, Arithmetic::integer(10)));
   if (as_rational(decimal)) return decimal;
   assumed = true;
   return logarithm(a, x);
 }
 
-Ratio call(Arithmetic& a, const std::string& name, const std::vector<Ratio>& args) {
+Fraction call(Arithmetic& a, const std::string& name, const std::vector<Fraction>& args) {
   a.fuel().spend(16);
   if (name == "gcd" || name == "lcm" || name == "max" || name == "min") return of_integers(a, name, args);
   const bool two = name == "log" || name == "binomial" || name == "permutations";
   if (args.size() != (two ? 2u : 1u)) throw Undefined(name + " with another number of arguments");
-  const Ratio& x = args[0];
+  const Fraction& x = args[0];
   if (name == "sin") return sine(a, x);
   if (name == "cos") return cosine(a, x);
   if (name == "tan") return a.divide(sine(a, x), cosine(a, x));

@@ -13,9 +13,9 @@ namespace ringbench {
 bool is_function(std::string_view name);
 
 // Throws Undefined where there is no value (ln 0, tan(pi/2)), LimitError over the limits of fuel.h.
-Ratio call(Arithmetic& a, const std::string& name, const std::vector<Ratio>& args);
+Fraction call(Arithmetic& a, const std::string& name, const std::vector<Fraction>& args);
 
 // log(x) without a base: to base 10 if that is rational, else natural. `assumed` says that it was natural.
-Ratio plain_log(Arithmetic& a, const Ratio& x, bool& assumed);
+Fraction plain_log(Arithmetic& a, const Fraction& x, bool& assumed);
 
 }  // namespace ringbench

@@ -74,7 +74,7 @@ class Judge {
       : gold_(std::move(gold)), candidate_(std::move(candidate)), allow_probable_(allow_probable), fuel_(fuel) {}
 
   // Sets verdict, method, forms and flags.
-  void run(Verdict& v) {
+  void run(GradeVerdict& v) {
     v.verdict = VerdictKind::incorrect;
     if (is_nothing(gold_)) {
       v.verdict = VerdictKind::gold_unparsable;
@@ -94,16 +94,16 @@ class Judge {
     if (by_form(v, candidate_)) return;
     std::string_view rest;
     if (leading_label(candidate_, rest) != '\0' && !rest.empty()) {
-      Verdict other;
+      GradeVerdict other;
       const std::string value = clean(rest);
       if (!is_nothing(value) && by_form(other, value)) take(v, other);
     }
   }
 
  private:
-  static void decide(Verdict& v, bool same) { v.verdict = same ? VerdictKind::correct : VerdictKind::incorrect; }
+  static void decide(GradeVerdict& v, bool same) { v.verdict = same ? VerdictKind::correct : VerdictKind::incorrect; }
 
-  static void take(Verdict& v, const Verdict& other) {
+  static void take(GradeVerdict& v, const GradeVerdict& other) {
     v.verdict = other.verdict;
     v.method = other.method;
     v.form = other.form;
@@ -115,7 +115,7 @@ class Judge {
   }
 
   // A gold that is a choice: the letter counts, whatever it is a label of.
-  bool letter_gold(Verdict& v) {
+  bool letter_gold(GradeVerdict& v) {
     std::string_view rest;
     const std::string inner = gold_.size() <= 64 ? gold_ : "";
     const bool label = !inner.empty() && leading_label(inner, rest) != '\0' && rest.empty();
@@ -155,7 +155,7 @@ class Judge {
   }
 
   // True if correct.
-  bool by_form(Verdict& v, const std::string& candidate) {
+  bool by_form(GradeVerdict& v, const std::string& candidate) {
     std::optional<Answer> gold, answer;
     bool undefined = false;
     try {
@@ -178,7 +178,7 @@ class Judge {
     return (gold->grouped || answer->grouped) && ungrouped(v, candidate);
   }
 
-  bool by_string(Verdict& v, const std::string& candidate, bool gold_read, bool undefined) {
+  bool by_string(GradeVerdict& v, const std::string& candidate, bool gold_read, bool undefined) {
     const bool same = !undefined && is_balanced(candidate) && raw_form(gold_, fuel_) == raw_form(candidate, fuel_);
     if (same) {
       v.verdict = VerdictKind::correct;
@@ -189,8 +189,8 @@ class Judge {
     return same;
   }
 
-  void compare(Verdict& v, const Answer& gold, const Answer& answer) {
-    Comparison c;
+  void compare(GradeVerdict& v, const Answer& gold, const Answer& answer) {
+    AnswerComparison c;
     try {
       c = compare_answers(gold, answer, seed_of(gold_, candidate_), allow_probable_, fuel_);
     } catch (const Unreadable&) {
@@ -208,12 +208,12 @@ class Judge {
   }
 
   // "100,200,300" was read as one number; a gold or candidate that is a list says that it is three.
-  bool ungrouped(Verdict& v, const std::string& candidate) {
+  bool ungrouped(GradeVerdict& v, const std::string& candidate) {
     if (gold_.find(",0") != std::string::npos || candidate.find(",0") != std::string::npos) return false;
     try {
       const Answer gold = read_answer(gold_, fuel_, false), answer = read_answer(candidate, fuel_, false);
       if (gold.kind != Kind::list || answer.kind == Kind::value) return false;
-      Verdict other = v;
+      GradeVerdict other = v;
       compare(other, gold, answer);
       if (other.verdict != VerdictKind::correct) return false;
       take(v, other);
@@ -241,7 +241,7 @@ std::optional<mpz_class> integer_of(std::string_view cleaned, Fuel& fuel) {
   return std::nullopt;
 }
 
-void grade_aime(const GradeTask& task, Verdict& v, Fuel& fuel) {
+void grade_aime(const GradeTask& task, GradeVerdict& v, Fuel& fuel) {
   const auto gold = integer_of(clean_gold(task.gold), fuel);
   if (!gold || *gold < 0 || *gold > 999) {
     v.verdict = VerdictKind::gold_unparsable;
@@ -259,7 +259,7 @@ void grade_aime(const GradeTask& task, Verdict& v, Fuel& fuel) {
   if (*value == *gold) v.verdict = VerdictKind::correct;  // 0 to 999, as the gold is
 }
 
-void grade_choice(const GradeTask& task, Verdict& v) {
+void grade_choice(const GradeTask& task, GradeVerdict& v) {
   const char gold = choice_letter(clean_gold(task.gold), 'D');
   if (gold == '\0') {
     v.verdict = VerdictKind::gold_unparsable;
@@ -285,7 +285,7 @@ size_t gold_members(const std::string& gold, Fuel& fuel) {
   return 1;
 }
 
-void grade_found(const GradeTask& task, Verdict& v, Fuel& fuel) {
+void grade_found(const GradeTask& task, GradeVerdict& v, Fuel& fuel) {
   if (v.extracted.size() > kMaxCandidateBytes) throw LimitError("an answer that is too long");
   if (task.kind == TaskKind::aime) return grade_aime(task, v, fuel);
   if (task.kind == TaskKind::choice) return grade_choice(task, v);
@@ -319,8 +319,8 @@ const char* to_string(Method method) {
   return "";
 }
 
-Verdict grade(const GradeTask& task) {
-  Verdict v;
+GradeVerdict grade(const GradeTask& task) {
+  GradeVerdict v;
   if (task.kind == TaskKind::code) return v;
   Fuel fuel(kFuel);
   try {

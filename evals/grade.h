@@ -28,7 +28,7 @@ struct GradeTask {
   bool allow_probable = true;  // numeric_probable counts as correct
 };
 
-struct Verdict {
+struct GradeVerdict {
   VerdictKind verdict = VerdictKind::not_run;
   Method method = Method::none;
   std::string extracted;        // as it stands in the completion
@@ -44,7 +44,7 @@ struct Verdict {
   uint64_t fuel = 0;         // steps spent
 };
 
-Verdict grade(const GradeTask& task);
+GradeVerdict grade(const GradeTask& task);
 
 // Two answers, as texts without anything around them, are the same either way round: for majority votes.
 bool equivalent(std::string_view a, std::string_view b);

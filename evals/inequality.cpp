@@ -10,7 +10,7 @@ namespace {
 
 // slope * unknown + rest; unknown is the symbol, or an absolute value that holds it.
 struct Linear {
-  Ratio slope, rest;
+  Fraction slope, rest;
   GeneratorPtr unknown;
 };
 
@@ -18,7 +18,7 @@ bool is_unknown(const Generator& g, const std::string& name) {
   return (g.kind == Generator::Kind::symbol && g.text == name) || g.function == "abs";
 }
 
-std::optional<Linear> as_linear(Arithmetic& a, const Ratio& difference, const std::string& name) {
+std::optional<Linear> as_linear(Arithmetic& a, const Fraction& difference, const std::string& name) {
   if (!is_constant(difference.den)) return std::nullopt;
   Linear linear{Arithmetic::integer(0), Arithmetic::integer(0), nullptr};
   for (const auto& [m, c] : difference.num) {
@@ -29,9 +29,9 @@ std::optional<Linear> as_linear(Arithmetic& a, const Ratio& difference, const st
       linear.unknown = at->generator;
       others.erase(others.begin() + (at - m.begin()));
     }
-    const Ratio term{Sum{{others, c}}, Arithmetic::integer(1).num};
+    const Fraction term{Sum{{others, c}}, Arithmetic::integer(1).num};
     if (!is_constant(term)) return std::nullopt;
-    Ratio& part = at != m.end() ? linear.slope : linear.rest;
+    Fraction& part = at != m.end() ? linear.slope : linear.rest;
     part = a.add(part, term);
   }
   if (!linear.unknown || linear.slope.num.empty()) return std::nullopt;
@@ -40,11 +40,11 @@ std::optional<Linear> as_linear(Arithmetic& a, const Ratio& difference, const st
 
 }  // namespace
 
-std::optional<RealSet> solve_inequality(Arithmetic& a, const Ratio& difference, const std::string& name, char sign) {
+std::optional<RealSet> solve_inequality(Arithmetic& a, const Fraction& difference, const std::string& name, char sign) {
   const auto linear = as_linear(a, difference, name);
   if (!linear) return std::nullopt;
-  const Ratio bound = a.negate(a.divide(linear->rest, linear->slope));
-  const Ratio slope = a.divide(linear->slope, {difference.den, Arithmetic::integer(1).num});
+  const Fraction bound = a.negate(a.divide(linear->rest, linear->slope));
+  const Fraction slope = a.divide(linear->slope, {difference.den, Arithmetic::integer(1).num});
   const auto direction = sign_of(slope, a.fuel());
   if (!direction || *direction == 0) return std::nullopt;
   const bool below = (sign == '<' || sign == 'l') == (*direction > 0), closed = sign == 'l' || sign == 'g';
@@ -54,7 +54,7 @@ std::optional<RealSet> solve_inequality(Arithmetic& a, const Ratio& difference, 
     return RealSet{{{{0, bound}, {1, {}}, closed, false}}};
   }
   // |u| < r: u < r and -u < r; |u| > r: either the other way.
-  const Ratio& inside = linear->unknown->args[0];
+  const Fraction& inside = linear->unknown->args[0];
   const char turned = sign == '!' ? '!' : below ? (closed ? 'l' : '<') : (closed ? 'g' : '>');
   const auto right = solve_inequality(a, a.subtract(inside, bound), name, turned);
   const auto left = solve_inequality(a, a.subtract(a.negate(inside), bound), name, turned);

@@ -10,6 +10,6 @@ namespace ringbench {
 
 // Where `difference` (sign) 0, with sign one of < > l g ! (l, g: or equal; !: not equal). Nothing if it is of another
 // kind, or a sign cannot be told.
-std::optional<RealSet> solve_inequality(Arithmetic& a, const Ratio& difference, const std::string& name, char sign);
+std::optional<RealSet> solve_inequality(Arithmetic& a, const Fraction& difference, const std::string& name, char sign);
 
 }  // namespace ringbench

@@ -74,7 +74,7 @@ class Evaluator {
     return total;
   }
 
-  Interval ratio(const Ratio& r) {
+  Interval ratio(const Fraction& r) {
     if (r.den.size() == 1 && r.den.begin()->first.empty()) return sum(r.num);
     return multiply(sum(r.num), inverse(sum(r.den)));
   }
@@ -330,7 +330,7 @@ Zero decide_zero(const Sum& sum, uint64_t seed, Fuel& fuel) {
   return result;
 }
 
-std::optional<int> sign_of(const Ratio& ratio, Fuel& fuel) {
+std::optional<int> sign_of(const Fraction& ratio, Fuel& fuel) {
   if (const auto q = as_rational(ratio)) return sgn(*q);
   if (!is_constant(ratio)) return std::nullopt;
   for (const long precision : kPrecisions) {
@@ -342,7 +342,7 @@ std::optional<int> sign_of(const Ratio& ratio, Fuel& fuel) {
   return std::nullopt;
 }
 
-std::optional<mpz_class> floor_of(const Ratio& ratio, Fuel& fuel) {
+std::optional<mpz_class> floor_of(const Fraction& ratio, Fuel& fuel) {
   if (const auto q = as_rational(ratio)) {
     mpz_class result;
     mpz_fdiv_q(result.get_mpz_t(), q->get_num_mpz_t(), q->get_den_mpz_t());

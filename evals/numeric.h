@@ -16,7 +16,7 @@ enum class Zero { no, probably, unknown };
 Zero decide_zero(const Sum& sum, uint64_t seed, Fuel& fuel);
 
 // Of a real constant; nothing if it cannot be told (0 is told only exactly).
-std::optional<int> sign_of(const Ratio& ratio, Fuel& fuel);
-std::optional<mpz_class> floor_of(const Ratio& ratio, Fuel& fuel);
+std::optional<int> sign_of(const Fraction& ratio, Fuel& fuel);
+std::optional<mpz_class> floor_of(const Fraction& ratio, Fuel& fuel);
 
 }  // namespace ringbench

@@ -10,21 +10,21 @@ namespace ringbench {
 
 struct Endpoint {
   int infinite = 0;  // -1, 0, 1
-  Ratio value;
+  Fraction value;
 };
-struct Piece {
+struct RealPiece {
   Endpoint low, high;
   bool low_closed = false, high_closed = false;
 };
 // In order, apart from each other, none empty.
 struct RealSet {
-  std::vector<Piece> pieces;
+  std::vector<RealPiece> pieces;
 };
 
 // All of them throw Undefined if two ends cannot be put in order.
 RealSet all_reals();
-RealSet point(const Ratio& value);
-RealSet interval(Arithmetic& a, const Piece& piece);  // empty if its ends are the wrong way round
+RealSet point(const Fraction& value);
+RealSet interval(Arithmetic& a, const RealPiece& piece);  // empty if its ends are the wrong way round
 RealSet unite(Arithmetic& a, const RealSet& x, const RealSet& y);
 RealSet complement(const RealSet& x);
 RealSet intersect(Arithmetic& a, const RealSet& x, const RealSet& y);

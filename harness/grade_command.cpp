@@ -58,7 +58,7 @@ class Line {
   std::string where_;
 };
 
-Json json_of(const Line& line, const Verdict& v) {
+Json json_of(const Line& line, const GradeVerdict& v) {
   Json json = {{"id", line.json()["id"]}};
   if (line.json().contains("sample")) json["sample"] = line.json()["sample"];
   json["verdict"] = to_string(v.verdict);
@@ -75,7 +75,7 @@ Json json_of(const Line& line, const Verdict& v) {
   return json;
 }
 
-Verdict grade_line(const Line& line, const GradeRequest& request) {
+GradeVerdict grade_line(const Line& line, const GradeRequest& request) {
   const std::string kind = line.word("kind", request.kind), form = line.word("form", "completion");
   const auto known = kinds().find(kind);
   if (known == kinds().end()) line.refuse("\"kind\": '" + kind + "' is none of math, aime, choice, code.");
@@ -100,7 +100,7 @@ std::map<std::string, int64_t> grade_file(const GradeRequest& request, const std
   for (int64_t number = 1; std::getline(in, text); ++number) {
     if (text.find_first_not_of(" \t\r") == std::string::npos) continue;
     const Line line(text, "--in: " + request.in + ":" + std::to_string(number));
-    const Verdict verdict = grade_line(line, request);
+    const GradeVerdict verdict = grade_line(line, request);
     ++counts[to_string(verdict.verdict)];
     out << json_of(line, verdict).dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";
   }

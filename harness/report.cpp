@@ -67,7 +67,7 @@ void ReportPage::compare() {
       const Result* twin = of_run.softmax_of(row);
       if (twin == nullptr || !twin->value) twin = of_all.softmax_of(row);
       if (twin == nullptr) continue;
-      Comparison& comparison = comparisons.emplace_back(Comparison{&row, twin, {}});
+      TwinComparison& comparison = comparisons.emplace_back(TwinComparison{&row, twin, {}});
       if (row.value && twin->value) comparison.bare = bare_speed_up(row, *twin);
     }
   }

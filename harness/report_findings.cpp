@@ -47,7 +47,7 @@ std::string what_came_out(const ReportInput& in) {
   return text;
 }
 
-Text headline(const ReportPage& page, const Comparison& c, size_t layouts) {
+Text headline(const ReportPage& page, const TwinComparison& c, size_t layouts) {
   Text text = (page.models().size() > 1 ? c.row->model + " " : "") + c.row->phase + " at " + length_text(*c.row) +
               ", " + c.row->hybrid + ": ";
   const Ratio ratio = c.ratio();
@@ -67,20 +67,20 @@ Text headline(const ReportPage& page, const Comparison& c, size_t layouts) {
 
 // For each model and phase, the fastest layout at the greatest length.
 std::vector<Text> headlines(const ReportPage& page) {
-  std::map<std::pair<std::string, std::string>, std::vector<const Comparison*>> groups;
-  for (const Comparison& c : page.comparisons)
+  std::map<std::pair<std::string, std::string>, std::vector<const TwinComparison*>> groups;
+  for (const TwinComparison& c : page.comparisons)
     if (c.bare) groups[{c.row->model, c.row->phase}].push_back(&c);
-  const auto length = [](const Comparison* c) { return c->row->ctx + (c->row->phase == "e2e" ? c->row->gen : 0); };
+  const auto length = [](const TwinComparison* c) { return c->row->ctx + (c->row->phase == "e2e" ? c->row->gen : 0); };
   std::vector<Text> items;
   for (const std::string& model : page.models())
     for (const std::string& phase : page.phases) {
-      std::vector<const Comparison*>& group = groups[{model, phase}];
+      std::vector<const TwinComparison*>& group = groups[{model, phase}];
       if (group.empty()) continue;
       const int64_t most =
           length(*std::max_element(group.begin(), group.end(), [&](auto a, auto b) { return length(a) < length(b); }));
       std::erase_if(group, [&](auto c) { return length(c) < most; });
       std::set<std::string> layouts;
-      for (const Comparison* c : group) layouts.insert(c->row->hybrid);
+      for (const TwinComparison* c : group) layouts.insert(c->row->hybrid);
       items.push_back(headline(page,
                                **std::max_element(group.begin(), group.end(),
                                                   [](auto a, auto b) { return a->bare->value < b->bare->value; }),
@@ -178,9 +178,9 @@ const std::vector<Setting>& settings() {
 // same layout (another batch in the same memory, another run beside the same twin) makes a line of its own.
 struct TwinLine {
   const Result* twin;
-  std::map<std::string, const Comparison*> cells;  // by layout
+  std::map<std::string, const TwinComparison*> cells;  // by layout
 
-  bool takes(const Comparison& c) const {
+  bool takes(const TwinComparison& c) const {
     const auto agrees = [&](const auto& cell) {
       return cell.second->row->batch == c.row->batch && cell.second->row->run_id == c.row->run_id;
     };
@@ -193,10 +193,10 @@ struct TwinLine {
   }
 };
 
-std::vector<TwinLine> lines_of(const std::vector<const Comparison*>& comparisons) {
+std::vector<TwinLine> lines_of(const std::vector<const TwinComparison*>& comparisons) {
   std::map<const Result*, std::vector<TwinLine>> by_twin;
   std::vector<const Result*> twins;
-  for (const Comparison* c : comparisons) {
+  for (const TwinComparison* c : comparisons) {
     const auto [found, first] = by_twin.try_emplace(c->twin);
     if (first) twins.push_back(c->twin);
     std::vector<TwinLine>& lines = found->second;
@@ -223,7 +223,7 @@ std::vector<Setting> varying(const std::vector<TwinLine>& lines) {
 }
 
 // Without a ratio, what there is of the row: its time, or why it has none.
-Text ratio_cell(const Comparison& c) {
+Text ratio_cell(const TwinComparison& c) {
   if (!c.bare) return muted(time_text(*c.row));
   const Ratio ratio = c.ratio();
   return ratio.low && *ratio.low > 1 ? strong(ratio_text(ratio)) : Text(ratio_text(ratio));
@@ -238,7 +238,7 @@ Maybe<int64_t> cache_bytes(const Result& r) {
 
 std::string cache_text(const Result& r) { return cache_bytes(r) ? bytes_text(*cache_bytes(r)) : ""; }
 
-Text cache_cell(const Comparison& c) {
+Text cache_cell(const TwinComparison& c) {
   const Maybe<int64_t> own = cache_bytes(*c.row), twin = cache_bytes(*c.twin);
   if (!own || !twin || *twin <= 0) return cache_text(*c.row);
   const double ratio = static_cast<double>(*own) / static_cast<double>(*twin);
@@ -248,10 +248,11 @@ Text cache_cell(const Comparison& c) {
 }
 
 // A line for each twin, a column for each layout that was compared with it.
-void write_comparisons(ReportPage& page, const std::string& label, const std::vector<const Comparison*>& comparisons,
-                       std::string (*twin_text)(const Result&), Text (*cell_text)(const Comparison&)) {
+void write_comparisons(ReportPage& page, const std::string& label,
+                       const std::vector<const TwinComparison*>& comparisons, std::string (*twin_text)(const Result&),
+                       Text (*cell_text)(const TwinComparison&)) {
   Strings layouts;
-  for (const Comparison* c : comparisons)
+  for (const TwinComparison* c : comparisons)
     if (std::find(layouts.begin(), layouts.end(), c->row->hybrid) == layouts.end()) layouts.push_back(c->row->hybrid);
   std::vector<TwinLine> lines = lines_of(comparisons);
   const size_t all = lines.size();
@@ -390,16 +391,16 @@ void write_speed_ups(ReportPage& page) {
       "Time of the softmax twin, and how many times faster each layout is (linear layers per softmax layer). In "
       "brackets the 95 % interval; bold where all of it lies above 1x; ~ where an estimate is part of it. Where one of "
       "the two has no number, the time or the status of the other.");
-  std::vector<const Comparison*> caches;  // of the first phase: they follow from the context
+  std::vector<const TwinComparison*> caches;  // of the first phase: they follow from the context
   for (const std::string& phase : page.phases) {
-    std::vector<const Comparison*> of_phase;
-    for (const Comparison& c : page.comparisons)
+    std::vector<const TwinComparison*> of_phase;
+    for (const TwinComparison& c : page.comparisons)
       if (c.row->phase == phase) of_phase.push_back(&c);
     if (of_phase.empty()) continue;
     page.heading(phase_name(phase));
     write_comparisons(page, phase_name(phase), of_phase, time_text, ratio_cell);
     if (caches.empty())
-      for (const Comparison* c : of_phase)
+      for (const TwinComparison* c : of_phase)
         if (cache_bytes(*c->row) && cache_bytes(*c->twin)) caches.push_back(c);
   }
   if (caches.empty()) return;

@@ -13,7 +13,7 @@
 namespace ringbench {
 
 // A row that has a softmax twin, and how many times faster it is where both have a number.
-struct Comparison {
+struct TwinComparison {
   const Result* row;
   const Result* twin;
   Maybe<Ratio> bare;  // without its interval
@@ -27,7 +27,7 @@ struct ReportPage {
   Document out;
   Strings phases;                                      // that occur: prefill, decode, e2e, others
   std::map<std::string, std::vector<size_t>> rows_of;  // phase -> indices of rows
-  std::vector<Comparison> comparisons;
+  std::vector<TwinComparison> comparisons;
 
   static constexpr size_t rows_shown = 2000;  // of one table: more than anyone reads, and the page still scrolls
 

@@ -20,7 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     task.completion = candidate;
     for (const bool bare : {true, false}) {
       task.bare = bare;
-      const Verdict first = grade(task), second = grade(task);
+      const GradeVerdict first = grade(task), second = grade(task);
       if (first.verdict != second.verdict || first.fuel != second.fuel) std::abort();
       if (first.end > candidate.size() || first.begin > first.end) std::abort();
     }

@@ -19,7 +19,7 @@ struct Pair {
 };
 using Table = std::vector<Pair>;
 
-Verdict graded(std::string_view gold, std::string_view candidate) {
+GradeVerdict graded(std::string_view gold, std::string_view candidate) {
   GradeTask task;
   task.gold = gold;
   task.completion = candidate;
@@ -27,7 +27,7 @@ Verdict graded(std::string_view gold, std::string_view candidate) {
   return grade(task);
 }
 
-Verdict completed(TaskKind kind, std::string_view gold, std::string_view completion) {
+GradeVerdict completed(TaskKind kind, std::string_view gold, std::string_view completion) {
   GradeTask task;
   task.kind = kind;
   task.gold = gold;
@@ -38,13 +38,13 @@ Verdict completed(TaskKind kind, std::string_view gold, std::string_view complet
 void check(const Table& same, const Table& different) {
   for (const auto& [gold, candidate] : same) {
     INFO("same: " << gold << "   " << candidate);
-    const Verdict v = graded(gold, candidate);
+    const GradeVerdict v = graded(gold, candidate);
     INFO(to_string(v.verdict) << " " << v.gold_form << "   " << v.form);
     CHECK(v.verdict == VerdictKind::correct);
   }
   for (const auto& [gold, candidate] : different) {
     INFO("different: " << gold << "   " << candidate);
-    const Verdict v = graded(gold, candidate);
+    const GradeVerdict v = graded(gold, candidate);
     INFO(to_string(v.method) << " " << v.gold_form << "   " << v.form);
     CHECK(v.verdict == VerdictKind::incorrect);
   }
@@ -587,7 +587,7 @@ TEST_CASE("methods, flags, forms and spans are told") {
   task.allow_probable = false;
   CHECK(grade(task).verdict == VerdictKind::incorrect);
   const std::string text = "Maybe \\boxed{4}. No: \\boxed{5}.";
-  const Verdict v = completed(TaskKind::math, "5", text);
+  const GradeVerdict v = completed(TaskKind::math, "5", text);
   CHECK(v.verdict == VerdictKind::correct);
   CHECK(v.multi_box);
   CHECK(v.rule == "boxed");
@@ -644,7 +644,7 @@ TEST_CASE("damaged, deep and huge inputs end in a verdict, by counted steps") {
   for (const std::string& input : inputs) {
     INFO(input.substr(0, 40));
     for (const std::string& gold : {input, std::string("7")}) {
-      const Verdict v = graded(gold, input);
+      const GradeVerdict v = graded(gold, input);
       CHECK(v.fuel < 1'000'000);
       CHECK(graded(gold, input).fuel == v.fuel);
       if (gold == "7") CHECK(v.verdict != VerdictKind::correct);
