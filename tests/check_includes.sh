@@ -61,6 +61,11 @@ must_allow() {
   found=$(violations "$work/tree")
   [[ -z $found ]] || { echo "wrongly refused: $found" && failures=1; }
 }
+# Two types of one name in one namespace: the linker would keep one of their inline functions. cuda/ has its own.
+twice=$(cat reference/*.h harness/*.h evals/*.h | grep -oE '^(struct|class|enum class) [A-Za-z0-9]+( final)?( : [^;]*)? \{' |
+  awk '{print $1 == "enum" ? $3 : $2}' | sort | uniq -d)
+[[ -z $twice ]] || { echo "types that two headers define: $twice" && failures=1; }
+
 must_notice reference/norm.h '"cuda/gpu.h"'
 must_notice reference/model.cpp '"harness/plan.h"'
 must_notice cuda/norm.cu '"reference/norm.h"'
