@@ -161,15 +161,20 @@ class Reader {
     return answer;
   }
 
-  Answer matrix(const Node& n) {
+  Answer of_values(Kind kind, const Node& n) {
     Answer answer;
-    answer.kind = Kind::matrix;
-    answer.columns = n.columns;
+    answer.kind = kind;
     for (const int32_t kid : n.kids) {
-      Answer cell;
-      cell.value = value(kid);
-      answer.items.push_back(std::move(cell));
+      Answer part;
+      part.value = value(kid);
+      answer.items.push_back(std::move(part));
     }
+    return answer;
+  }
+
+  Answer matrix(const Node& n) {
+    Answer answer = of_values(Kind::matrix, n);
+    answer.columns = n.columns;
     return answer;
   }
 
@@ -189,16 +194,7 @@ class Reader {
     return answer;
   }
 
-  Answer ratio(const Node& n) {
-    Answer answer;
-    answer.kind = Kind::ratio;
-    for (const int32_t kid : n.kids) {
-      Answer part;
-      part.value = value(kid);
-      answer.items.push_back(std::move(part));
-    }
-    return answer;
-  }
+  Answer ratio(const Node& n) { return of_values(Kind::ratio, n); }
 
   // ---- sets of reals
 

@@ -8,6 +8,7 @@
 #include "evals/extract.h"
 #include "evals/math_tokens.h"
 #include "evals/words.h"
+#include "reference/random.h"
 
 namespace ringbench {
 namespace {
@@ -19,13 +20,6 @@ constexpr uint64_t kFuel = 120'000;
 constexpr size_t kMaxForm = 256;  // of a canonical form that is kept
 
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-
-uint64_t seed_of(std::string_view a, std::string_view b) {
-  uint64_t hash = 0xCBF29CE484222325u;
-  for (const std::string_view text : {a, b})
-    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3u;
-  return hash;
-}
 
 std::string clean(std::string_view text) { return strip_wrappers(to_ascii_math(text)); }
 
@@ -192,7 +186,7 @@ class Judge {
   void compare(GradeVerdict& v, const Answer& gold, const Answer& answer) {
     AnswerComparison c;
     try {
-      c = compare_answers(gold, answer, seed_of(gold_, candidate_), allow_probable_, fuel_);
+      c = compare_answers(gold, answer, fnv1a(gold_ + candidate_), allow_probable_, fuel_);
     } catch (const Unreadable&) {
     } catch (const Undefined&) {}
     decide(v, c.same);

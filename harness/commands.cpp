@@ -429,9 +429,8 @@ CommandLine score_command() {
           "LIST",
           "avg@N, maj@N",
           "avg@K: mean share of right samples. pass@K: chance that one of K is right. maj@K (cons@K): the most "
-          "frequent "
-          "answer of K is right, ties shared. gpass@K:TAU: at least TAU K of K are right. [N: as many samples as all "
-          "questions have]",
+          "frequent answer of K is right, ties shared. gpass@K:TAU: at least TAU K of K are right. [N: as many samples "
+          "as all questions have]",
           {},
           true},
          {"--against", "", "FILE2", "",

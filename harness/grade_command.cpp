@@ -1,14 +1,11 @@
 // grade_command.cpp: see grade_command.h.
 #include "harness/grade_command.h"
 
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
+#include "harness/convert_lines.h"
 #include "harness/result.h"
 #include "harness/words.h"
 
@@ -22,7 +19,6 @@ namespace ringbench {
 
 namespace {
 
-namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 const std::map<std::string, TaskKind>& kinds() {
@@ -90,38 +86,17 @@ GradeVerdict grade_line(const Line& line, const GradeRequest& request) {
   return grade(task);
 }
 
-std::map<std::string, int64_t> grade_file(const GradeRequest& request, const std::string& unfinished) {
-  std::ifstream in(request.in, std::ios::binary);
-  if (!in || fs::is_directory(request.in)) throw UsageError("--in: cannot read '" + request.in + "'.");
-  std::ofstream out(unfinished, std::ios::binary);
-  if (!out) throw UsageError("--out: cannot write '" + request.out + "': " + std::strerror(errno) + ".");
-  std::map<std::string, int64_t> counts;
-  std::string text;
-  for (int64_t number = 1; std::getline(in, text); ++number) {
-    if (text.find_first_not_of(" \t\r") == std::string::npos) continue;
-    const Line line(text, "--in: " + request.in + ":" + std::to_string(number));
-    const GradeVerdict verdict = grade_line(line, request);
-    ++counts[to_string(verdict.verdict)];
-    out << json_of(line, verdict).dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";
-  }
-  out.close();
-  if (!out) throw Failure(ExitCode::environment, "--out: writing '" + request.out + "' failed (disk full?).");
-  return counts;
-}
-
 }  // namespace
 
 ExitCode run_grade(const GradeRequest& request, std::ostream& summary) {
-  const std::string unfinished = request.out + ".unfinished";
   std::map<std::string, int64_t> counts;
-  try {
-    counts = grade_file(request, unfinished);
-    fs::rename(unfinished, request.out);
-  } catch (...) {
-    std::error_code ignored;
-    fs::remove(unfinished, ignored);
-    throw;
-  }
+  convert_lines(request.in, request.out, [&](const std::string& text, const std::string& where) -> std::string {
+    if (text.find_first_not_of(" \t\r") == std::string::npos) return "";
+    const Line line(text, where);
+    const GradeVerdict verdict = grade_line(line, request);
+    ++counts[to_string(verdict.verdict)];
+    return json_of(line, verdict).dump(-1, ' ', false, Json::error_handler_t::replace);
+  });
   int64_t all = 0;
   Strings parts;
   for (const auto& [verdict, count] : counts) all += count, parts.push_back(grouped(count) + " " + verdict);

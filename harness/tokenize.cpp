@@ -1,11 +1,9 @@
 // tokenize.cpp: see tokenize.h.
 #include "harness/tokenize.h"
 
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "harness/convert_lines.h"
 #include "harness/failure.h"
 #include "reference/weights.h"
 
@@ -51,24 +49,6 @@ Json convert(const Tokenizer& tokenizer, const Json& line, const TokenizeRequest
   return {{"text", tokenizer.decode(ids, request.skip_special)}};
 }
 
-void convert_file(const Tokenizer& tokenizer, const TokenizeRequest& request, const std::string& unfinished) {
-  std::ifstream in(request.in, std::ios::binary);
-  if (!in || fs::is_directory(request.in)) throw UsageError("--in: cannot read '" + request.in + "'.");
-  std::ofstream out(unfinished, std::ios::binary);
-  if (!out) throw UsageError("--out: cannot write '" + request.out + "': " + std::strerror(errno) + ".");
-  std::string line;
-  for (int64_t number = 1; std::getline(in, line); ++number) {
-    const std::string where = "--in: " + request.in + ":" + std::to_string(number);
-    try {
-      out << convert(tokenizer, Json::parse(line, nullptr, false), request, where).dump() << '\n';
-    } catch (const TokenizerError& e) {
-      throw UsageError(where + ": " + e.what());
-    }
-  }
-  out.close();
-  if (!out) throw Failure(ExitCode::environment, "--out: writing '" + request.out + "' failed (disk full?).");
-}
-
 }  // namespace
 
 void run_tokenize(const TokenizeRequest& request) {
@@ -77,15 +57,13 @@ void run_tokenize(const TokenizeRequest& request) {
     throw UsageError("--model: '" + request.model +
                      "' is neither a folder nor a repository in the local Hugging Face cache.");
   const Tokenizer tokenizer = load_tokenizer(folder);
-  const std::string unfinished = request.out + ".unfinished";
-  try {
-    convert_file(tokenizer, request, unfinished);
-    fs::rename(unfinished, request.out);
-  } catch (...) {
-    std::error_code ignored;
-    fs::remove(unfinished, ignored);
-    throw;
-  }
+  convert_lines(request.in, request.out, [&](const std::string& line, const std::string& where) {
+    try {
+      return convert(tokenizer, Json::parse(line, nullptr, false), request, where).dump();
+    } catch (const TokenizerError& e) {
+      throw UsageError(where + ": " + e.what());
+    }
+  });
 }
 
 std::vector<std::vector<int32_t>> encode_texts(const fs::path& folder, const std::vector<std::string>& texts,
