@@ -183,31 +183,32 @@ std::pair<double, double> wilson_interval(int64_t n, int64_t c) {
   return {c == 0 ? 0 : centre - half, c == n ? 1 : centre + half};
 }
 
-Score score_of(std::span<const double> values, int64_t samples, bool single) {
+Score score_of(std::span<const double> values, int64_t samples) {
   require(!values.empty(), "there are no questions");
   Score score;
   score.value = mean_of(values);
   score.questions = static_cast<int64_t>(values.size());
   score.samples = samples;
   score.se_question = standard_error(values, score.value);
+  const bool whole = std::all_of(values.begin(), values.end(), [](double value) { return value == 0 || value == 1; });
   const double right = std::accumulate(values.begin(), values.end(), 0.0);
   std::tie(score.ci95_low, score.ci95_high) =
-      single ? wilson_interval(score.questions, std::llround(right)) : bootstrap(values);
+      whole ? wilson_interval(score.questions, std::llround(right)) : bootstrap(values);
   return score;
 }
 
 Score average_score(std::span<const Counts> questions) {
   std::vector<double> values;
-  int64_t samples = 0, fewest = INT64_MAX, most = 0;
+  int64_t samples = 0, fewest = INT64_MAX;
   double variance = 0;
   for (const auto& [n, c] : questions) {
     check_counts(n, c, 1);
     const double share = static_cast<double>(c) / static_cast<double>(n);
     values.push_back(share);
-    samples += n, fewest = std::min(fewest, n), most = std::max(most, n);
+    samples += n, fewest = std::min(fewest, n);
     if (n > 1) variance += share * (1 - share) / static_cast<double>(n - 1);
   }
-  Score score = score_of(values, samples, most == 1);
+  Score score = score_of(values, samples);
   if (fewest > 1) score.se_run = std::sqrt(variance) / static_cast<double>(questions.size());
   return score;
 }

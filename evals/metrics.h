@@ -40,8 +40,8 @@ struct Score {
 };
 
 // `values`: each question's, of `samples` samples in all. The interval: percentiles of 10,000 resamplings of the
-// questions, the same ones every time; Wilson's where each value is one sample's 0 or 1 (`single`).
-Score score_of(std::span<const double> values, int64_t samples, bool single = false);
+// questions, the same ones every time; Wilson's where each value is 0 or 1 (resampling only zeros says nothing).
+Score score_of(std::span<const double> values, int64_t samples);
 
 struct Counts {
   int64_t n = 0, c = 0;

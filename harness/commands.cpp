@@ -368,6 +368,77 @@ CommandLine loss_command() {
             "what YaRN does beyond the window"}}};
 }
 
+CommandLine eval_command() {
+  FlagGroup asked = {
+      "What is asked",
+      {{"--data", "", "FILE", "", "The questions of a task that is not bundled: .jsonl, .json or .csv as published."},
+       {"--n", "", "N", "the task's", "Samples of each question."},
+       {"--limit", "", "K", "all", "Only the first K questions."},
+       {"--prompt", "", "NAME", "the task's",
+        "How a question is put: plain, boxed, aime, choice, or a text with {problem} (and {choices}) in it."},
+       {"--chat-format",
+        "",
+        "NAME",
+        "auto",
+        "auto: by the checkpoint's own chat template, which must be known; without one as plain text. Else bailing, "
+        "bailing-think, ling2, chatml, qwen3, harmony, deepseek-r1, or none: plain text.",
+        {"auto", "bailing", "bailing-think", "ling2", "chatml", "qwen3", "harmony", "deepseek-r1", "none"}},
+       {"--thinking", "", "MODE", "model", "Where the format can switch it.", {"model", "on", "off"}},
+       {"--metric",
+        "",
+        "LIST",
+        "avg@N, maj@N",
+        "As 'ringbench score' takes them: avg@K, pass@K, maj@K, gpass@K:TAU.",
+        {},
+        true},
+       {"--published", "", "PCT", "what configs/published has", "A stated score of the same model and task."},
+       {"--last-number", "", "", "", "The last number of an answer counts where it names none."},
+       {"--allow-unparsable-gold", "", "", "", "Questions whose gold cannot be read are left out without exit code 1."},
+       {"--list", "", "", "", "The tasks."}}};
+  FlagGroup sampling = {
+      "Sampling",
+      {{"--temperature", "", "T", "the task's", "0: the most likely token, always."},
+       {"--top-p", "", "P", "the task's", "Of the most likely tokens those that make up P."},
+       {"--top-k", "", "K", "0", "The K most likely tokens; 0: all."},
+       {"--min-p", "", "P", "0", "Tokens that are at least P times as likely as the likeliest."},
+       {"--repetition-penalty", "", "R", "1", "Of tokens that were there before."},
+       {"--stop", "", "TEXT", "", "Ends an answer; may be repeated.", {}, true},
+       {"--max-new-tokens", "", "N", "the task's", "Longest answer; what is cut off is counted apart. k = 1024."},
+       {"--slots", "", "N", "what fits, up to 8; cuda 64",
+        "Answers at once. Which texts come out does not depend on it, nor on threads (on the reference)."}}};
+  FlagGroup model = with_defaults(
+      pick("Model and engine", {"--weights", "--model", "--config", "--yarn", "--slope-layer-offset", "--rope-angles",
+                                "--engine", "--dtype", "--chunk", "--threads", "--parity", "--seed"}),
+      {{"--engine", "NAME", "cuda if there is a GPU, else reference"},
+       {"--model", "NAME", "the weights' own"},
+       {"--weights", "LIST", ""}});
+  for (Flag& flag : model.flags) {
+    if (flag.name == "--weights")
+      flag.text = "Checkpoints, one after the other: folders, or repositories in the local Hugging Face cache.",
+      flag.repeats = true;
+    if (flag.name == "--model") flag.text = "A preset whose config is taken in place of the checkpoint's own.";
+    if (flag.name == "--seed") flag.text = "Of sampling: the same seed, the same answers.";
+  }
+  FlagGroup output = pick("Output", {"--format", "--json", "--output", "--results", "--no-save", "--resume",
+                                     "--mix-builds", "--tag", "--color", "--quiet", "--no-progress", "--help"});
+  for (Flag& flag : output.flags)
+    if (flag.name == "--resume")
+      flag.text = "Go on with a run that was broken off: only missing answers are made. Without RUN: the latest.";
+  return {"eval",
+          "answers of a model to AIME, MATH and other questions, graded, with intervals",
+          "TASK|FILE --weights LIST [flags]",
+          "Asks every question --n times, grades each answer as it comes, and gives the share of right ones with its "
+          "interval over questions. TASK is one of --list; only the tiny ones are bundled, others need --data. A FILE "
+          "of your own has a line for each question: {\"id\", \"problem\", \"answer\"}. Each answer is kept in "
+          "eval/ of the run's folder, with verdict and text: 'ringbench score' reads it, and Ctrl-C or a crash loses "
+          "only answers that were not finished.",
+          {asked, sampling, model, output},
+          {},
+          {{"ringbench eval tiny-math --weights evals/training/checkpoints/3-1-s0", "200 problems in a few minutes"},
+           {"ringbench eval aime24 --data aime24.jsonl --weights inclusionAI/Ring-mini-linear-2.0", "64 samples each"},
+           {"ringbench eval aime25.jsonl --weights DIR1,DIR2 --n 16 --temperature 1", "two models, one table"}}};
+}
+
 CommandLine tokenize_command() {
   return {"tokenize",
           "texts to token ids and back, by a checkpoint's tokenizer.json",
@@ -422,7 +493,12 @@ CommandLine score_command() {
       "FILE [flags]",
       "FILE has a line of JSON for each sample, {\"id\", \"sample\", \"verdict\", \"extracted\"} with verdict correct, "
       "incorrect, no_answer, truncated or limit_exceeded, or for each question, {\"id\", \"n\", \"c\"}: c of n samples "
-      "are right. A question with fewer samples than a metric needs is an error, never a wrong answer.",
+      "are right. With --gold it has answers that are graded first: {\"id\", \"sample\", \"text\", \"finish_reason\"}, "
+      "or "
+      "what QwQ ({\"id\" or \"prompt\", \"gen\"}), LiveCodeBench, lm-evaluation-harness (--log_samples), SGLang and "
+      "batches of the OpenAI API (vLLM; custom_id \"QUESTION#SAMPLE\") write. A question with fewer samples than a "
+      "metric "
+      "needs is an error, never a wrong answer.",
       {{"Flags",
         {{"--metric",
           "",
@@ -433,6 +509,11 @@ CommandLine score_command() {
           "as all questions have]",
           {},
           true},
+         {"--gold", "", "DATA", "", "Questions with answers, as 'ringbench eval' reads them: FILE is graded first."},
+         {"--kind", "", "K", "the questions' own", "With --gold: math, aime or choice.", {"math", "aime", "choice"}},
+         {"--allow-unparsable-gold", "", "", "",
+          "With --gold: questions whose gold cannot be read are left out without exit code 1."},
+         {"--last-number", "", "", "", "With --gold: the last number of an answer counts where it names none."},
          {"--against", "", "FILE2", "",
           "Samples of the same questions from another model or engine: the difference, question by question, and what "
           "difference would have been found."},
@@ -440,6 +521,7 @@ CommandLine score_command() {
        output},
       {},
       {{"ringbench score verdicts.jsonl --metric avg@64,pass@8,maj@64", "64 samples a question"},
+       {"ringbench score answers.jsonl --gold aime24.jsonl --kind aime", "answers that another program made"},
        {"ringbench score hybrid.jsonl --against softmax.jsonl", "is one model better on the same questions?"}}};
 }
 
@@ -718,6 +800,7 @@ std::vector<CommandLine> make_command_lines() {
   commands.push_back(sweep_command());
   commands.push_back(estimate_command());
   commands.push_back(loss_command());
+  commands.push_back(eval_command());
   commands.push_back(tokenize_command());
   commands.push_back(grade_command());
   commands.push_back(score_command());

@@ -10,7 +10,7 @@
 #include "harness/words.h"
 
 #if defined(RINGBENCH_HAVE_TOKENIZER)
-#include "evals/grade.h"
+#include "harness/verdict_line.h"
 #endif
 
 namespace ringbench {
@@ -20,12 +20,6 @@ namespace ringbench {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-const std::map<std::string, TaskKind>& kinds() {
-  static const std::map<std::string, TaskKind> all = {
-      {"math", TaskKind::math}, {"aime", TaskKind::aime}, {"choice", TaskKind::choice}, {"code", TaskKind::code}};
-  return all;
-}
 
 // One line of --in; `where` names it.
 class Line {
@@ -57,28 +51,18 @@ class Line {
 Json json_of(const Line& line, const GradeVerdict& v) {
   Json json = {{"id", line.json()["id"]}};
   if (line.json().contains("sample")) json["sample"] = line.json()["sample"];
-  json["verdict"] = to_string(v.verdict);
-  json["extracted"] = v.rule.empty() ? Json(nullptr) : Json(v.extracted);
-  json["method"] = to_string(v.method);
-  json["form"] = v.form, json["gold_form"] = v.gold_form;
-  json["rule"] = v.rule, json["span"] = {v.begin, v.end};
-  Json flags = Json::array();
-  for (const auto& [set, name] : {std::pair(v.near_miss, "near_miss"), std::pair(v.unit_mismatch, "unit_mismatch"),
-                                  std::pair(v.multi_box, "multi_box"), std::pair(v.hedged, "hedged"),
-                                  std::pair(v.unreduced, "unreduced"), std::pair(v.natural_log, "natural_log")})
-    if (set) flags.push_back(name);
-  json["flags"] = std::move(flags);
+  add_verdict(json, v);
   return json;
 }
 
 GradeVerdict grade_line(const Line& line, const GradeRequest& request) {
   const std::string kind = line.word("kind", request.kind), form = line.word("form", "completion");
-  const auto known = kinds().find(kind);
-  if (known == kinds().end()) line.refuse("\"kind\": '" + kind + "' is none of math, aime, choice, code.");
+  const std::optional<TaskKind> known = task_kind(kind);
+  if (!known) line.refuse("\"kind\": '" + kind + "' is none of math, aime, choice, code.");
   if (form != "completion" && form != "bare") line.refuse("\"form\": '" + form + "' is neither completion nor bare.");
   const std::string gold = line.text("gold"), text = line.text("text");
   GradeTask task;
-  task.kind = known->second;
+  task.kind = *known;
   task.completion = text, task.gold = gold;
   task.bare = form == "bare";
   task.cut_off = line.word("finish_reason", "") == "length";

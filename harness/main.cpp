@@ -18,6 +18,8 @@
 #include "harness/doctor.h"
 #include "harness/engines.h"
 #include "harness/estimate_command.h"
+#include "harness/eval.h"
+#include "harness/eval_task.h"
 #include "harness/failure.h"
 #include "harness/figures_command.h"
 #include "harness/grade_command.h"
@@ -267,6 +269,49 @@ int tokenize_main(const Arguments& a) {
   return 0;
 }
 
+// --- eval ---
+
+int eval_main(const Arguments& a, char** argv) {
+  a.refuse_words(1);
+  if (a.has("--list")) {
+    write_eval_tasks(std::cout);
+    return 0;
+  }
+  if (a.words().empty())
+    throw UsageError("eval: which task, or which file of questions?", "see: ringbench eval --list");
+  EvalRequest request;
+  request.task = a.words().front();
+  request.plan = read_plan(a, Command::e2e);
+  if (request.plan.engine.size() > 1) throw UsageError("--engine: eval takes one.");
+  request.plan.argv = all_words(argv);
+  request.data = a.text_or("--data", "");
+  if (a.given("--weights")) request.weights = split_list(a.all("--weights"), "--weights");
+  request.model = a.text_or("--model", request.model);
+  request.config_file = a.text_or("--config", "");
+  if (a.given("--n")) request.samples = parse_small_count(a, "--n", 1);
+  if (a.given("--limit")) request.limit = parse_count(a.text("--limit"), "--limit", 1);
+  request.prompt = a.text_or("--prompt", "");
+  request.chat_format = a.text_or("--chat-format", request.chat_format);
+  request.thinking = choose<Thinking>(a.text_or("--thinking", "model"),
+                                      {{"model", Thinking::model}, {"on", Thinking::on}, {"off", Thinking::off}});
+  if (a.given("--metric")) request.metrics = split_list(a.all("--metric"), "--metric");
+  if (a.given("--published")) request.published = parse_percent(a.text("--published"), "--published");
+  request.last_number = a.has("--last-number");
+  request.allow_unparsable_gold = a.has("--allow-unparsable-gold");
+  for (const auto& [flag, number] :
+       {std::pair("--temperature", &request.temperature), std::pair("--top-p", &request.top_p),
+        std::pair("--min-p", &request.min_p), std::pair("--repetition-penalty", &request.repetition_penalty)})
+    if (a.given(flag)) *number = parse_decimal(a.text(flag), flag);
+  if (a.given("--top-k")) request.top_k = parse_count(a.text("--top-k"), "--top-k", 0);
+  if (a.given("--stop")) request.stop_strings = a.all("--stop");
+  if (a.given("--max-new-tokens"))
+    request.max_new_tokens = parse_tokens(a.text("--max-new-tokens"), "--max-new-tokens", 1);
+  if (a.given("--slots")) request.slots = parse_small_count(a, "--slots", 1);
+  restart_with_passive_waiting(argv);
+  install_signal_handlers();
+  return static_cast<int>(run_eval(request));
+}
+
 // --- grade ---
 
 int grade_main(const Arguments& a) {
@@ -290,6 +335,10 @@ int score_main(const Arguments& a) {
   ScoreRequest request;
   request.file = a.words()[0];
   request.against = a.text_or("--against", "");
+  request.gold = a.text_or("--gold", "");
+  request.kind = a.text_or("--kind", "");
+  request.last_number = a.has("--last-number");
+  request.allow_unparsable_gold = a.has("--allow-unparsable-gold");
   if (a.given("--metric")) request.metrics = split_list(a.all("--metric"), "--metric");
   if (a.given("--published")) request.published = parse_percent(a.text("--published"), "--published");
   request.format = a.has("--json") ? Format::json : parse_format(a.text_or("--format", "table"));
@@ -438,6 +487,7 @@ int dispatch(int argc, char** argv) {
   if (name == "estimate") return estimate_main(arguments, argv);
   if (name == "loss") return loss_main(arguments, argv);
   if (name == "tokenize") return tokenize_main(arguments);
+  if (name == "eval") return eval_main(arguments, argv);
   if (name == "grade") return grade_main(arguments);
   if (name == "score") return score_main(arguments);
   if (name == "compare") return compare_main(arguments, argv);

@@ -14,6 +14,8 @@ class Progress {
   Progress(bool shown, int64_t points, double work, Clock& clock);
   ~Progress();  // clears the line
 
+  bool rewrites() const { return terminal_; }  // one line, on a terminal
+
   void begin(const std::string& title);  // what is being done: "decode 3:1 ctx 384k bs 1"
   // "rep 4/6  ~0.9 %", and how much of the point's work is done, where that is known; shown at most ten times a second.
   void update(const std::string& text, double done = 0);

@@ -175,16 +175,16 @@ constexpr Field fields[] = {
     FIELD("memory", kv_bytes_analytic, "Keys and values at the end of the workload, from the config."),
     FIELD("memory", state_bytes_analytic, "Recurrent states, from the config."),
     FIELD("memory", cache_ratio_vs_softmax, "Cache and states over the softmax twin's cache, from the config."),
-    FIELD("eval", task, "Evaluation."),
-    FIELD("eval", questions, "Of it."),
-    FIELD("eval", samples_per_question, "Tries."),
-    FIELD("eval", se_question, "Standard error over questions."),
-    FIELD("eval", se_run, "Standard error over tries."),
+    FIELD("eval", task, "A task of configs/evals, or the name of a file of questions."),
+    FIELD("eval", questions, "That were asked."),
+    FIELD("eval", samples_per_question, "Answers to each."),
+    FIELD("eval", se_question, "Standard error, in percent: had other questions been asked."),
+    FIELD("eval", se_run, "Standard error, in percent: had the same questions been answered anew."),
     FIELD("eval", truncated, "Answers cut off by the length limit."),
     FIELD("eval", unparsed, "Answers without a final answer that could be read."),
     FIELD("eval", wrong, "Answers read and wrong."),
-    FIELD("eval", published, "The published score."),
-    FIELD("eval", tokens_mean, "Mean length of answers."),
+    FIELD("eval", published, "The published score, in percent."),
+    FIELD("eval", tokens_mean, "Mean length of answers, in tokens."),
     FIELD("serving", requests, "Sequences in all."),
     FIELD("serving", waves, "Rounds that more requests than batch took."),
     FIELD("serving", ttft_s, "e2e: median time to the first token of a wave."),
@@ -363,12 +363,19 @@ TimeUnit time_unit(double seconds) {
   return {1e-6, "us"};
 }
 
+std::string one_digit(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f", value);
+  return text;
+}
+
 std::string mark(const Result& r) { return r.method == "estimated" ? "~" : ""; }
 
 }  // namespace
 
 std::string time_text(const Result& r) {
   if (!r.value || !std::isfinite(*r.value)) return r.status;
+  if (r.unit == "%") return one_digit(*r.value) + " %";
   return mark(r) + seconds_text(*r.value);
 }
 
@@ -377,6 +384,7 @@ namespace {
 std::string interval_text(const Result& r) {
   for (const Maybe<double>& number : {r.value, r.ci95_low, r.ci95_high})
     if (!number || !std::isfinite(*number)) return "";
+  if (r.unit == "%") return "[" + one_digit(*r.ci95_low) + ", " + one_digit(*r.ci95_high) + "]";
   const double unit = time_unit(*r.value).seconds;
   std::string text = "[";
   text += four_digits(*r.ci95_low / unit) + ", ";
@@ -414,7 +422,37 @@ struct Column {
   std::function<std::string(const Result&)> text;
 };
 
+std::vector<Column> score_columns() {
+  const auto number = [](const Maybe<int64_t>& n) { return n ? std::to_string(*n) : ""; };
+  const auto score = [](const Maybe<double>& percent) { return percent ? one_digit(*percent) : ""; };
+  return {
+      {"task", false, false, [](const Result& r) { return r.task.value_or(""); }},
+      {"model", false, false, [](const Result& r) { return r.model; }},
+      {"engine", false, false, [](const Result& r) { return r.engine; }},
+      {"dtype", false, false, [](const Result& r) { return r.dtype; }},
+      {"seed", false, true, [](const Result& r) { return std::to_string(r.seed); }},
+      {"weights", true, false, [](const Result& r) { return r.weights; }},
+      {"hybrid", true, false, [](const Result& r) { return r.hybrid; }},
+      {"questions", true, true, [number](const Result& r) { return number(r.questions); }},
+      {"metric", true, false, [](const Result& r) { return r.metric; }},
+      {"score", true, true, time_text},
+      {"95% CI", true, false, interval_text},
+      {"se run", true, true, [score](const Result& r) { return score(r.se_run); }},
+      {"published", true, true, [score](const Result& r) { return score(r.published); }},
+      {"wrong", true, true, [number](const Result& r) { return number(r.wrong); }},
+      {"no answer", true, true, [number](const Result& r) { return number(r.unparsed); }},
+      {"cut off", true, true, [number](const Result& r) { return number(r.truncated); }},
+      {"tokens", true, true, [score](const Result& r) { return score(r.tokens_mean); }},
+      {"tok/s", true, true, rate_text},
+      {"parity", false, false, [](const Result& r) { return r.parity == "pass" ? "ok" : r.parity; }},
+      {"flags", true, false, [](const Result& r) { return r.flags; }},
+  };
+}
+
 std::vector<Column> columns_for(std::span<const Result> results) {
+  const bool scores = !results.empty() &&
+                      std::all_of(results.begin(), results.end(), [](const Result& r) { return r.phase == "eval"; });
+  if (scores) return score_columns();
   const auto number = [](const Maybe<int64_t>& n) { return n ? std::to_string(*n) : ""; };
   const auto planned = [](const std::function<std::string(const Result&)>& text) {  // of a dry run
     return [text](const Result& r) { return r.status == "skipped" ? text(r) : ""; };

@@ -864,14 +864,7 @@ class Run {
   void say_how_to_resume(size_t finished) const {
     std::cerr << "interrupted: " << finished << " of " << points_.size() << " points were finished and are kept\n";
     if (!folder_) return;
-    Strings words = whole_.argv;
-    if (const auto flag = std::find(words.begin(), words.end(), "--resume"); flag != words.end()) {
-      const bool named = flag + 1 != words.end() && !(flag + 1)->starts_with('-');
-      words.erase(flag, flag + (named ? 2 : 1));
-    }
-    for (std::string& word : words) word = shell_word(word);
-    if (!words.empty()) words[0] = "ringbench";
-    std::cerr << "go on with: " << join(words, " ") << " --resume " << folder_->id() << "\n";
+    std::cerr << "go on with: " << resume_command(whole_.argv, folder_->id()) << "\n";
   }
 
   std::string experiment_;

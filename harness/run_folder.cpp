@@ -5,15 +5,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <sstream>
+#include <system_error>
 #include <utility>
 
 #include "harness/environment.h"
+#include "harness/line_file.h"
 #include "harness/records.h"
 #include "harness/words.h"
 #include "reference/sha256.h"
@@ -23,17 +26,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-// Everything or an errno: short writes happen when a disk fills up.
-bool write_all(int file, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(file, text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return false;
-    text.remove_prefix(static_cast<size_t>(written));
-  }
-  return true;
-}
 
 UsageError cannot_write(const fs::path& path) {
   return UsageError("--results: cannot write '" + path.string() + "': " + std::strerror(errno) +
@@ -105,6 +97,16 @@ FileLock::~FileLock() {
 
 // --- The folder ---
 
+std::string resume_command(Strings argv, const std::string& run) {
+  if (const auto flag = std::find(argv.begin(), argv.end(), "--resume"); flag != argv.end()) {
+    const bool named = flag + 1 != argv.end() && !(flag + 1)->starts_with('-');
+    argv.erase(flag, flag + (named ? 2 : 1));
+  }
+  for (std::string& word : argv) word = shell_word(word);
+  if (!argv.empty()) argv[0] = "ringbench";
+  return join(argv, " ") + " --resume " + run;
+}
+
 std::string make_run_id(const std::string& experiment) {
   std::string time = utc_now();  // 2026-01-01T12:00:00Z -> 20260101T120000Z
   std::erase_if(time, [](char c) { return c == '-' || c == ':'; });
@@ -134,15 +136,14 @@ std::shared_ptr<FileLock> lock_machine(const fs::path& results) {
   return std::make_shared<FileLock>(results / ("lock-" + host_hash().substr(0, 8)), results.string());
 }
 
-// Cuts off what follows the last whole line; true if there was something.
-bool cut_torn_line(const fs::path& points) {
-  const std::string text = [&] {
-    std::ifstream in(points, std::ios::binary);
-    return std::string(std::istreambuf_iterator<char>(in), {});
-  }();
-  if (text.empty() || text.back() == '\n') return false;
-  fs::resize_file(points, text.rfind('\n') + 1);  // npos + 1 is 0
-  return true;
+// points.jsonl; throws UsageError.
+std::unique_ptr<LineFile> open_points(const fs::path& run) {
+  try {
+    return std::make_unique<LineFile>(run / "points.jsonl");
+  } catch (const std::system_error& e) {
+    errno = e.code().value();
+    throw cannot_write(run);
+  }
 }
 
 }  // namespace
@@ -160,8 +161,7 @@ RunFolder::RunFolder(const fs::path& results, const RunPlan& plan)
   locks_.push_back(std::make_shared<FileLock>(path_ / "lock", path_.string()));
   if (!append_line(path_ / "plan.json", plan_.json) || !append_line(path_ / "run.json", run_json(std::nullopt)))
     throw cannot_write(path_);
-  points_ = open((path_ / "points.jsonl").c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
-  if (points_ < 0) throw cannot_write(path_);
+  points_ = open_points(path_);
   seal_ = std::make_unique<Seal>(path_);
 }
 
@@ -195,29 +195,25 @@ RunFolder::RunFolder(const fs::path& results, const RunPlan& plan, const std::st
     throw UsageError(
         "--resume: " + id_ + " was measured by another build (" + text("build") + "; this is " + plan_.build + ").",
         "Add --mix-builds to go on all the same: every row names its build. Or start a run anew.");
-  torn_line_ = cut_torn_line(path_ / "points.jsonl");
+  points_ = open_points(path_);
   for_each_record(path_, [&](Result&& result) { ++counts_[result.status]; });
-  points_ = open((path_ / "points.jsonl").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (points_ < 0) throw cannot_write(path_);
   seal_ = std::make_unique<Seal>(path_);
 }
 
-RunFolder::~RunFolder() {
-  if (points_ >= 0) close(points_);
-}
+RunFolder::~RunFolder() = default;
+
+bool RunFolder::torn_line() const { return points_->was_torn(); }
 
 void RunFolder::append(const Result& result) {
-  const off_t before = lseek(points_, 0, SEEK_END);
   const std::string line = to_json_line(result);
-  if (!write_all(points_, line + "\n") || fsync(points_) != 0) {
-    const std::string reason = std::strerror(errno);
+  try {
+    points_->append(line);
+  } catch (const std::system_error& e) {
     int64_t kept = 0;
     for (const auto& [status, count] : counts_) kept += count;
-    const bool whole_lines = ftruncate(points_, before) == 0;
-    throw Failure(ExitCode::environment, "writing " + (path_ / "points.jsonl").string() + " failed: " + reason + ". " +
+    throw Failure(ExitCode::environment, "writing " + points_->path().string() + " failed: " + e.what() + ". " +
                                              std::to_string(kept) +
-                                             (kept == 1 ? " point is kept" : " points are kept") +
-                                             (whole_lines ? "." : ", the last line is torn."));
+                                             (kept == 1 ? " point is kept." : " points are kept."));
   }
   ++counts_[result.status];
   seal_->add(line);

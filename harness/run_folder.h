@@ -30,6 +30,8 @@ class FileLock {
 
 class RunFolder;
 
+class LineFile;
+
 // What a run is made for.
 struct RunPlan {
   std::string experiment;  // command or sweep
@@ -57,7 +59,7 @@ class RunFolder {
 
   const std::string& id() const { return id_; }
   const std::filesystem::path& path() const { return path_; }
-  bool torn_line() const { return torn_line_; }
+  bool torn_line() const;  // of points.jsonl, when it was opened
 
   // Appends one line to points.jsonl and syncs it to the disk. Throws Failure(environment), saying what was kept.
   void append(const Result& result);
@@ -73,11 +75,13 @@ class RunFolder {
   std::vector<std::shared_ptr<FileLock>> locks_;
   std::map<std::string, int64_t> counts_;  // by status
   std::unique_ptr<Seal> seal_;             // of points.jsonl
-  int points_ = -1;                        // file descriptor of points.jsonl
-  bool torn_line_ = false;
+  std::unique_ptr<LineFile> points_;
 };
 
 // A run id: 20260101T120000Z-throughput-4f2a (UTC, command or sweep, four random hex digits).
 std::string make_run_id(const std::string& experiment);
+
+// The command that goes on with a run: `argv`, as it was typed, with --resume.
+std::string resume_command(Strings argv, const std::string& run);
 
 }  // namespace ringbench

@@ -5,11 +5,15 @@
 #include <charconv>
 #include <cstdio>
 #include <fstream>
+#include <iostream>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <set>
+#include <sstream>
 #include <unordered_map>
 
+#include "harness/generations.h"
+#include "harness/questions.h"
 #include "harness/table.h"
 #include "harness/words.h"
 
@@ -33,9 +37,7 @@ class Reader {
  public:
   explicit Reader(const std::string& path) : path_(path) {}
 
-  ScoreFile read() {
-    std::ifstream in(path_, std::ios::binary);
-    if (!in || std::filesystem::is_directory(path_)) throw UsageError("score: cannot read '" + path_ + "'.");
+  ScoreFile read(std::istream& in) {
     std::string line;
     for (number_ = 1; std::getline(in, line); ++number_)
       if (line.find_first_not_of(" \t\r") != std::string::npos) take(Json::parse(line, nullptr, false));
@@ -54,6 +56,10 @@ class Reader {
   void take(const Json& line) {
     if (!line.is_object()) refuse("not a JSON object.");
     const bool verdict = line.contains("verdict");
+    for (const char* answers : {"text", "gen", "code_list", "resps", "response"})
+      if (!verdict && line.contains(answers))
+        throw UsageError("score: " + path_ + ":" + std::to_string(number_) + ": an answer without a verdict.",
+                         "--gold DATA has it graded: the questions and their answers.");
     if (!verdict && !line.contains("n")) refuse("neither a \"verdict\" nor counts \"n\" and \"c\".");
     if (file_.questions.empty()) file_.has_verdicts = verdict;
     if (verdict != file_.has_verdicts) refuse("verdicts and counts do not go together.");
@@ -152,31 +158,11 @@ int64_t samples_of_all(const ScoreFile& file) {
   return least;
 }
 
-std::vector<Metric> metrics_of(const ScoreRequest& request, const ScoreFile& file) {
-  std::vector<Metric> metrics;
-  for (const std::string& word : request.metrics) metrics.push_back(parse_metric(word));
-  if (!metrics.empty()) return metrics;
-  const std::string k = std::to_string(samples_of_all(file));
-  metrics.push_back(parse_metric("avg@" + k));
-  if (file.has_verdicts && k != "1") metrics.push_back(parse_metric("maj@" + k));
-  return metrics;
-}
-
 struct ScoreLine {
   Metric metric;
   Score score;
   std::optional<PairedDifference> difference;
 };
-
-Score score_by(const ScoreFile& file, const Metric& metric, std::span<const double> values) {
-  std::vector<Counts> counts;
-  int64_t samples = 0, most = 0;
-  for (const ScoredQuestion& question : file.questions) {
-    counts.push_back(question.counts);
-    samples += question.counts.n, most = std::max(most, question.counts.n);
-  }
-  return metric.name == "avg" ? average_score(counts) : score_of(values, samples, most == 1);
-}
 
 // The values of the same questions in another run, in the same order.
 std::vector<double> values_in_order(const ScoreFile& file, const ScoreFile& other, const std::vector<double>& values,
@@ -209,20 +195,9 @@ std::string interval(double low, double high) { return "[" + percent(low) + ", "
 
 bool is_inside(double share, const Score& score) { return score.ci95_low <= share && share <= score.ci95_high; }
 
-struct Totals {
-  int64_t samples = 0, truncated = 0, unparsed = 0, wrong = 0;
-};
-
-Totals totals_of(const ScoreFile& file) {
-  Totals t;
-  for (const ScoredQuestion& q : file.questions)
-    t.samples += q.counts.n, t.truncated += q.truncated, t.unparsed += q.unparsed, t.wrong += q.wrong;
-  return t;
-}
-
 Json json_of(const ScoreLine& line, const ScoreFile& file, const ScoreRequest& request) {
   const Score& s = line.score;
-  const Totals totals = totals_of(file);
+  const SampleTotals totals = totals_of(file);
   const auto share = [&](int64_t count) {
     return file.has_verdicts ? Json(static_cast<double>(count) / static_cast<double>(totals.samples)) : Json(nullptr);
   };
@@ -280,7 +255,7 @@ Table table_of(const std::vector<ScoreLine>& lines, const ScoreRequest& request)
 
 void write_remarks(std::ostream& out, const ScoreFile& file, const std::vector<ScoreLine>& lines) {
   if (file.has_verdicts) {
-    const Totals t = totals_of(file);
+    const SampleTotals t = totals_of(file);
     const auto share = [&](int64_t count) {
       return percent(static_cast<double>(count) / static_cast<double>(t.samples)) + " %";
     };
@@ -304,7 +279,40 @@ void write_remarks(std::ostream& out, const ScoreFile& file, const std::vector<S
 
 }  // namespace
 
-ScoreFile read_score_file(const std::string& path) { return Reader(path).read(); }
+ScoreFile read_score_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in || std::filesystem::is_directory(path)) throw UsageError("score: cannot read '" + path + "'.");
+  return read_score_lines(in, path);
+}
+
+ScoreFile read_score_lines(std::istream& lines, const std::string& path) { return Reader(path).read(lines); }
+
+SampleTotals totals_of(const ScoreFile& file) {
+  SampleTotals t;
+  for (const ScoredQuestion& q : file.questions)
+    t.samples += q.counts.n, t.truncated += q.truncated, t.unparsed += q.unparsed, t.wrong += q.wrong;
+  return t;
+}
+
+Score score_by(const ScoreFile& file, const Metric& metric, std::span<const double> values) {
+  std::vector<Counts> counts;
+  int64_t samples = 0;
+  for (const ScoredQuestion& question : file.questions) {
+    counts.push_back(question.counts);
+    samples += question.counts.n;
+  }
+  return metric.name == "avg" ? average_score(counts) : score_of(values, samples);
+}
+
+std::vector<Metric> metrics_of(const Strings& words, const ScoreFile& file) {
+  std::vector<Metric> metrics;
+  for (const std::string& word : words) metrics.push_back(parse_metric(word));
+  if (!metrics.empty()) return metrics;
+  const std::string k = std::to_string(samples_of_all(file));
+  metrics.push_back(parse_metric("avg@" + k));
+  if (file.has_verdicts && k != "1") metrics.push_back(parse_metric("maj@" + k));
+  return metrics;
+}
 
 Metric parse_metric(const std::string& word) {
   const auto refuse = [&](const std::string& why) {
@@ -353,12 +361,59 @@ std::vector<double> question_values(const ScoreFile& file, const Metric& metric,
   return values;
 }
 
+namespace {
+
+// Answers of other programs, graded; those to questions whose gold cannot be read are passed over.
+ScoreFile grade_file(const std::string& path, const Questions& questions, bool last_number) {
+  std::vector<Question> known = questions.asked;
+  known.insert(known.end(), questions.unread_golds.begin(), questions.unread_golds.end());
+  std::unordered_map<std::string, const Question*> by_id;
+  for (const Question& question : questions.asked) by_id[question.id] = &question;
+  std::stringstream lines;
+  std::set<std::string> answered;
+  for (StoredGeneration& g : read_generations(path, known)) {
+    const auto asked = by_id.find(g.id);
+    if (asked == by_id.end()) continue;
+    const Question& question = *asked->second;
+    answered.insert(g.id);
+    if (question.kind == "choice" && g.gold.empty())
+      throw UsageError("score: " + path + ": question " + g.id +
+                           " has choices, whose order only its program knows: \"gold\" is missing.",
+                       "Add \"gold\": \"B\", the letter that was right as the question was put.");
+    const std::string& gold = question.kind == "choice" ? g.gold : question.gold;
+    lines << graded_line(question, {g.sample, std::move(g.text), gold, g.cut_off}, last_number)
+                 .dump(-1, ' ', false, Json::error_handler_t::replace)
+          << "\n";
+  }
+  for (const Question& question : questions.asked)
+    if (!answered.contains(question.id))
+      throw UsageError("score: " + path + ": question " + question.id + " has no answer in it (" +
+                           std::to_string(questions.asked.size() - answered.size()) + " of " +
+                           std::to_string(questions.asked.size()) + " have none).",
+                       "A missing answer is not a wrong one: make the rest, or take the questions out of --gold.");
+  return read_score_lines(lines, path);
+}
+
+}  // namespace
+
 ExitCode run_score(const ScoreRequest& request, std::ostream& out) {
-  const ScoreFile file = read_score_file(request.file);
+  if (request.gold.empty() && (!request.kind.empty() || request.last_number))
+    throw UsageError("score: --kind and --last-number go with --gold: verdicts have been graded.");
+  const std::optional<Questions> questions =
+      request.gold.empty() ? std::nullopt : std::optional(read_questions(request.gold, request.kind));
+  const auto read = [&](const std::string& path) {
+    return questions ? grade_file(path, *questions, request.last_number) : read_score_file(path);
+  };
+  const bool unread = questions && !questions->unread_golds.empty() && !request.allow_unparsable_gold;
+  const ExitCode code = unread ? ExitCode::points_failed : ExitCode::ok;
+  if (questions)
+    for (const std::string& line : questions->left_out)
+      std::cerr << "warning W-DATA: " << request.gold << ": " << line << ".\n";
+  const ScoreFile file = read(request.file);
   std::optional<ScoreFile> other;
-  if (!request.against.empty()) other = read_score_file(request.against);
+  if (!request.against.empty()) other = read(request.against);
   std::vector<ScoreLine> lines;
-  for (const Metric& metric : metrics_of(request, file)) {
+  for (const Metric& metric : metrics_of(request.metrics, file)) {
     const std::vector<double> values = question_values(file, metric, request.file);
     ScoreLine& line = lines.emplace_back(ScoreLine{metric, score_by(file, metric, values), {}});
     if (other)
@@ -369,7 +424,7 @@ ExitCode run_score(const ScoreRequest& request, std::ostream& out) {
     Json all = Json::array();
     for (const ScoreLine& line : lines) all.push_back(json_of(line, file, request));
     out << all.dump(2) << "\n";
-    return ExitCode::ok;
+    return code;
   }
   const Table table = table_of(lines, request);
   if (request.format == Format::csv) {
@@ -380,7 +435,7 @@ ExitCode run_score(const ScoreRequest& request, std::ostream& out) {
     write_text(out, table);
     write_remarks(out, file, lines);
   }
-  return ExitCode::ok;
+  return code;
 }
 
 }  // namespace ringbench

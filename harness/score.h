@@ -1,10 +1,10 @@
-// score.h: the command `score`: metrics with intervals from verdicts or counts in a file. Nothing is generated here,
-// and nothing graded.
+// score.h: metrics with intervals from verdicts or counts, and the command `score`. Nothing is generated here.
 #pragma once
 
 #include <cstdint>
 #include <iosfwd>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,6 +32,14 @@ struct ScoreFile {
 // UsageError naming file and line for anything else, a sample that is there twice, and verdicts that are none (of golds
 // that cannot be parsed, and of code that was not run).
 ScoreFile read_score_file(const std::string& path);
+// The same from lines that are already there; `path` is used in messages.
+ScoreFile read_score_lines(std::istream& lines, const std::string& path);
+
+// How many samples there are, and why those without a right answer have none.
+struct SampleTotals {
+  int64_t samples = 0, truncated = 0, unparsed = 0, wrong = 0;
+};
+SampleTotals totals_of(const ScoreFile& file);
 
 // "avg@4", "pass@1", "maj@64" (also "cons@64"), "gpass@8:0.5".
 struct Metric {
@@ -44,10 +52,18 @@ Metric parse_metric(const std::string& word);
 
 // Each question's value. Throws UsageError where a question has fewer than k samples, naming it.
 std::vector<double> question_values(const ScoreFile& file, const Metric& metric, const std::string& path);
+// `values`: those.
+Score score_by(const ScoreFile& file, const Metric& metric, std::span<const double> values);
+// The words, or where there are none: avg and, from verdicts of several samples, maj, of as many as all questions have.
+std::vector<Metric> metrics_of(const Strings& words, const ScoreFile& file);
 
 struct ScoreRequest {
   std::string file, against;  // against: the other run of the same questions
-  Strings metrics;            // empty: avg and, from verdicts of several samples, maj, of as many as all questions have
+  std::string gold;           // a data set: the files hold answers, which are graded first
+  std::string kind;           // of its questions; empty: as they say
+  bool last_number = false;   // of grade()
+  bool allow_unparsable_gold = false;
+  Strings metrics;                  // as metrics_of() takes them
   std::optional<double> published;  // percent
   Format format = Format::table;    // table, md, csv, json
 };

@@ -188,6 +188,13 @@ double parse_percent(std::string_view text, std::string_view flag) {
   return value;
 }
 
+double parse_decimal(std::string_view text, std::string_view flag) {
+  const double value = parse_real(text);
+  if (!std::isfinite(value))
+    throw UsageError(std::string(flag) + ": " + quoted(text) + " is not a number. Use 0.6 or 1.");
+  return value;
+}
+
 std::string token_label(int64_t tokens) {
   constexpr int64_t k = 1024;
   if (tokens >= k * k && tokens % (k * k) == 0) return std::to_string(tokens / (k * k)) + "M";

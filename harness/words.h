@@ -24,6 +24,9 @@ double parse_duration_s(std::string_view text, std::string_view flag);
 // A number above 0, such as a percentage with or without its sign: "2", "0.5%".
 double parse_percent(std::string_view text, std::string_view flag);
 
+// A number as it stands: "0.6", "1".
+double parse_decimal(std::string_view text, std::string_view flag);
+
 // Bytes: 80GB (10^9), 75GiB (2^30), and the like.
 int64_t parse_bytes(std::string_view text, std::string_view flag);
 

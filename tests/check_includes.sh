@@ -26,7 +26,8 @@ violations() (
   forbid 'evals/.*' 'reference/' "evals/ knows engine.h, config.h and random.h" '"reference/(engine|config|random)\.h"'
   forbid 'harness/.*' 'tests/' "nothing includes tests/"
   forbid '(cuda|evals|harness)/.*' 'Eigen/|unsupported/Eigen' "Eigen stays in reference/" '^harness/bench_[a-z_]+\.cpp:'
-  forbid '.*\.(h|cuh|in)' 'nlohmann/' "nlohmann/json only in .cpp files, and in what only they include" '^harness/json_object\.h:'
+  forbid '.*\.(h|cuh|in)' 'nlohmann/json\.hpp' "nlohmann/json only in .cpp files, and in what only they include" \
+    '^harness/json_object\.h:'
   forbid '.*\.(h|cuh|in)' 'harness/json_object\.h' "json_object.h brings nlohmann/json: only in .cpp files"
   forbid '.*' 'CLI/' "CLI11 only in harness/arguments.cpp" '^harness/arguments\.cpp:'
   forbid '.*' 'boost/' "Boost only in harness/statistics.cpp" '^harness/statistics\.cpp:'
@@ -90,6 +91,7 @@ must_allow reference/norm.h '"reference/config.h"'
 must_allow cuda/norm.cu '"reference/bf16.h"'
 must_allow evals/grade.cpp '"reference/config.h"'
 must_allow harness/plan.cpp '<nlohmann/json.hpp>'
+must_allow harness/plan.h '<nlohmann/json_fwd.hpp>'
 must_allow harness/arguments.cpp '<CLI/CLI.hpp>'
 must_allow harness/statistics.cpp '<boost/math/distributions/normal.hpp>'
 must_allow harness/bench_kernels.cpp '<benchmark/benchmark.h>'

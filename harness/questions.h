@@ -1,0 +1,32 @@
+// questions.h: questions with golds as `eval` and `score` use them: read from a data set, and answers to them graded.
+// What files there are: evals/dataset.h; what is right: evals/grade.h.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "evals/dataset.h"
+
+namespace ringbench {
+
+struct Questions {
+  std::vector<Question> asked;
+  std::vector<Question> unread_golds;  // whose gold the grader cannot read
+  std::vector<std::string> left_out;   // in words: what the file holds beside `asked`, and why it is not
+};
+// The first `limit` questions (0: all). Throws UsageError for a file that holds none, Failure(environment) in a build
+// without the grader.
+Questions read_questions(const std::filesystem::path& path, const std::string& kind, int64_t limit = 0);
+
+struct GivenAnswer {
+  int64_t sample = 0;
+  std::string text;
+  std::string gold;      // the question's own, or of choices the right letter
+  bool cut_off = false;  // it ended at the limit of tokens
+};
+// {"id", "sample", "verdict", "extracted", ..., "gold"}: a line that `score` reads.
+nlohmann::ordered_json graded_line(const Question& question, const GivenAnswer& answer, bool last_number);
+
+}  // namespace ringbench
