@@ -17,7 +17,7 @@ using Json = nlohmann::ordered_json;
 using Names = std::vector<const char*>;
 
 const Names id_names = {"id", "ID", "unique_id", "problem_idx", "Record ID", "question_id", "task_id", "query_id"};
-const Names text_names = {"problem", "Problem", "question", "Question", "prompt"};
+const Names text_names = {"problem", "Problem", "question", "Question", "question_content", "prompt"};
 const Names gold_names = {"answer", "Answer", "final_answer", "expected_answer", "Correct Answer", "answers_spans"};
 const Names solution_names = {"solution", "Solution"};
 
@@ -66,6 +66,19 @@ void read_choices(const Json& row, Question& question) {
     if (const Json* wrong = find(row, {name})) question.choices.push_back(text_of(*wrong));
 }
 
+void read_tests(const Json& row, Question& question) {
+  const auto text = [&](const char* key) {
+    const auto found = row.find(key);
+    return found != row.end() && found->is_string() ? found->get<std::string>() : std::string();
+  };
+  question.public_tests = text("public_test_cases");
+  question.private_tests = text("private_test_cases");
+  if (question.public_tests.empty() && question.private_tests.empty()) return;
+  question.kind = "code";
+  question.starter_code = text("starter_code");
+  question.metadata = text("metadata");
+}
+
 class Reader {
  public:
   Reader(std::string source, std::string kind) : source_(std::move(source)), kind_(std::move(kind)) {}
@@ -82,9 +95,13 @@ class Reader {
     question.id = id != nullptr && !text_of(*id).empty() ? text_of(*id) : std::to_string(number);
     read_gold(row, question);
     read_choices(row, question);
+    read_tests(row, question);
     if (!kind_.empty()) question.kind = kind_;
     if (question.text.empty()) return leave_out(where, "the question is empty");
-    if (question.gold.empty()) return leave_out(where, "question " + question.id + " has no gold");
+    if (question.kind == "code" && question.public_tests.empty() && question.private_tests.empty())
+      return leave_out(where, "question " + question.id + " has no tests");
+    if (question.kind != "code" && question.gold.empty())
+      return leave_out(where, "question " + question.id + " has no gold");
     if (question.kind == "choice" && question.choices.size() != 4)
       return leave_out(where, "question " + question.id + " has no four choices");
     if (!ids_.insert(question.id).second)

@@ -331,7 +331,8 @@ CommandLine loss_command() {
        {"--windows", "", "N", "all", "At most so many windows of each context, from the beginning."},
        {"--compare", "", "KEY=V1,V2,...", "",
         "The loss under several readings, with differences: slope-layer-offset=0,1,mlx or yarn=off,4,4:128k or "
-        "rope-angles=f64,f32. The last line says which is lowest and whether the text tells it from the next."}}};
+        "rope-angles=f64,f32; or of several checkpoints: weights=DIR1,DIR2. The last line says which is lowest and "
+        "whether the text tells it from the next."}}};
   FlagGroup flags = with_defaults(
       pick("Model and engine", {"--weights", "--model", "--config", "--yarn", "--slope-layer-offset", "--rope-angles",
                                 "--engine", "--dtype", "--chunk", "--threads", "--seed"}),
@@ -350,6 +351,10 @@ CommandLine loss_command() {
       "\n\nRows of csv, json and jsonl: one for each context, reading and range of positions, and one for "
       "all positions.\n";
   for (const auto& [name, meaning] : loss_fields()) rows += name + ": " + meaning + ".\n";
+  FlagGroup output = pick("Output", {"--format", "--json", "--output", "--quiet", "--no-progress", "--help"});
+  for (Flag& flag : output.flags)
+    if (flag.name == "--output")
+      flag.text = "Also write FILE; .txt .md .csv .json .jsonl say the format, and .svg .png .pdf a picture.";
   return {"loss",
           "loss and perplexity of a text by position, under one or several readings of a config",
           "--weights DIR (--text FILE | --tokens FILE) [flags]",
@@ -359,13 +364,13 @@ CommandLine loss_command() {
           "a config leaves open: which decay offset the model was trained with, whether YaRN helps at long contexts. "
           "Differences are paired by token, so that small ones show. Ctrl-C shows what was done so far." +
               rows,
-          {text, flags, pick("Output", {"--format", "--json", "--output", "--quiet", "--no-progress", "--help"})},
+          {text, flags, output},
           {},
           {{"ringbench loss --weights DIR --text book.txt --ctx 8k,32k", "by position, at two contexts"},
            {"ringbench loss --weights DIR --text book.txt --compare slope-layer-offset=0,1,mlx",
             "which decay offset the weights were trained with"},
-           {"ringbench loss --weights DIR --text book.txt --ctx 256k --yarn off,4 -o loss.json",
-            "what YaRN does beyond the window"}}};
+           {"ringbench loss --weights DIR --text book.txt --ctx 256k --yarn off,4 -o loss.svg",
+            "what YaRN does beyond the window, as a picture"}}};
 }
 
 CommandLine eval_command() {
@@ -375,7 +380,7 @@ CommandLine eval_command() {
        {"--n", "", "N", "the task's", "Samples of each question."},
        {"--limit", "", "K", "all", "Only the first K questions."},
        {"--prompt", "", "NAME", "the task's",
-        "How a question is put: plain, boxed, aime, choice, or a text with {problem} (and {choices}) in it."},
+        "How a question is put: plain, boxed, aime, choice, code, or a text with {problem} (and {choices}) in it."},
        {"--chat-format",
         "",
         "NAME",
@@ -393,6 +398,9 @@ CommandLine eval_command() {
         true},
        {"--published", "", "PCT", "what configs/published has", "A stated score of the same model and task."},
        {"--last-number", "", "", "", "The last number of an answer counts where it names none."},
+       {"--allow-exec", "", "", "",
+        "Run the programs that a model writes, in a sandbox (bubblewrap): no network, nothing to write to but an empty "
+        "/tmp, limits on time, memory and processes. Without it code is not graded."},
        {"--allow-unparsable-gold", "", "", "", "Questions whose gold cannot be read are left out without exit code 1."},
        {"--list", "", "", "", "The tasks."}}};
   FlagGroup sampling = {
@@ -511,6 +519,7 @@ CommandLine score_command() {
           true},
          {"--gold", "", "DATA", "", "Questions with answers, as 'ringbench eval' reads them: FILE is graded first."},
          {"--kind", "", "K", "the questions' own", "With --gold: math, aime or choice.", {"math", "aime", "choice"}},
+         {"--allow-exec", "", "", "", "With --gold: run programs that are answers, in a sandbox."},
          {"--allow-unparsable-gold", "", "", "",
           "With --gold: questions whose gold cannot be read are left out without exit code 1."},
          {"--last-number", "", "", "", "With --gold: the last number of an answer counts where it names none."},

@@ -4,10 +4,7 @@
 
 namespace ringbench {
 
-ExitCode run_eval(const EvalRequest&) {
-  throw Failure(ExitCode::environment, "this build has neither tokenizer nor grader: their libraries were not there.",
-                "install libpcre2-dev, libutf8proc-dev, libgmp-dev and libmpfr-dev and build again");
-}
+ExitCode run_eval(const EvalRequest&) { throw no_text_libraries("neither tokenizer nor grader"); }
 
 }  // namespace ringbench
 
@@ -75,6 +72,7 @@ EvalTask resolve_task(const EvalRequest& request) {
   sampling.min_p = request.min_p.value_or(sampling.min_p);
   sampling.repetition_penalty = request.repetition_penalty.value_or(sampling.repetition_penalty);
   if (!request.prompt.empty()) task.prompt = request.prompt;
+  prompt_template(task.prompt);
   try {
     sampling.check();
   } catch (const std::invalid_argument& e) {
@@ -137,6 +135,8 @@ Asked prepare(const EvalRequest& request, const std::string& weights) {
   for (const std::string& stop : asked.format->stops)
     if (const std::vector<int32_t> ids = asked.tokenizer.encode(stop); ids.size() == 1)
       asked.stop_tokens.push_back(ids.front());
+  std::sort(asked.stop_tokens.begin(), asked.stop_tokens.end());
+  asked.stop_tokens.erase(std::unique(asked.stop_tokens.begin(), asked.stop_tokens.end()), asked.stop_tokens.end());
   if (asked.stop_tokens.empty())
     asked.warnings.push_back("W-STOP: no end token is known: every answer runs to --max-new-tokens.");
   return asked;
@@ -175,6 +175,7 @@ class Eval {
         data_sha_(sha256_hex(read_file(task_.data))),
         threads_(plan_.threads > 0 ? plan_.threads : physical_cores()),
         certifier_(plan_.results) {
+    check_can_grade(questions_, request.grading);
     for (const std::string& metric : request.metrics)
       if (parse_metric(metric).k > task_.samples)
         throw UsageError("--metric: " + metric + " needs more than the " + std::to_string(task_.samples) +
@@ -257,6 +258,10 @@ class Eval {
     return point;
   }
 
+  const char* thinking_word() const {
+    return request_.thinking == Thinking::on ? "on" : request_.thinking == Thinking::off ? "off" : "model";
+  }
+
   // What decides the samples, beside engine and arithmetic.
   Json settings(const Asked& asked, const std::string& config_sha) const {
     const Sampling& s = task_.sampling;
@@ -268,7 +273,7 @@ class Eval {
             {"samples", task_.samples},
             {"prompt", prompt_template(task_.prompt)},
             {"chat_format", asked.format->name},
-            {"thinking", static_cast<int>(request_.thinking)},
+            {"thinking", thinking_word()},
             {"temperature", s.temperature},
             {"top_k", s.top_k},
             {"top_p", s.top_p},
@@ -277,7 +282,7 @@ class Eval {
             {"stop", request_.stop_strings},
             {"stop_tokens", asked.stop_tokens},
             {"max_new_tokens", task_.max_new_tokens},
-            {"last_number", request_.last_number},
+            {"last_number", request_.grading.last_number},
             {"seed", plan_.seed},
             {"weights", asked.label},
             {"config_sha", config_sha}};
@@ -338,10 +343,14 @@ class Eval {
     ++samples.verdicts[line.at("verdict").get<std::string>()];
   }
 
+  fs::path file_of(const Asked& asked, const std::string& extension) const {
+    return folder_->path() / "eval" / (task_.name + "." + asked.label + extension);
+  }
+
   Samples open_samples(const Asked& asked) {
     Samples samples;
     if (!folder_) return samples;
-    const fs::path path = folder_->path() / "eval" / (task_.name + "." + asked.label + ".samples.jsonl");
+    const fs::path path = file_of(asked, ".samples.jsonl");
     try {
       fs::create_directories(path.parent_path());
       samples.file = std::make_unique<LineFile>(path);
@@ -362,10 +371,24 @@ class Eval {
     return samples;
   }
 
+  // Answers of other weights under the same name must not be mixed with these.
+  void check_weights(const Asked& asked, const Point& point, const Weights& weights) const {
+    if (!folder_) return;
+    const fs::path path = file_of(asked, ".json");
+    if (const Json before = Json::parse(read_file(path), nullptr, false);
+        before.is_object() && before.value("weights_fingerprint", "") != weights.fingerprint())
+      throw UsageError("--resume: the weights in " + asked.label + " are not those that its answers were made with.",
+                       "start a run anew, without --resume");
+    Json now = settings(asked, point.config_sha);
+    now["weights_fingerprint"] = weights.fingerprint();
+    std::ofstream out(path);
+    out << now.dump(1, ' ', false, Json::error_handler_t::replace) << "\n";
+  }
+
   Json sample_line(const Question& question, const Put& how, Generation&& generation) const {
     if (how.thinks) generation.text = "<think>" + generation.text;
     const bool cut_off = generation.finish_reason == "length";
-    Json line = graded_line(question, {generation.sample, generation.text, how.gold, cut_off}, request_.last_number);
+    Json line = graded_line(question, {generation.sample, generation.text, how.gold, cut_off}, request_.grading);
     line["finish_reason"] = generation.finish_reason;
     line["prompt_tokens"] = generation.prompt_tokens;
     line["output_tokens"] = generation.tokens.size();
@@ -394,6 +417,7 @@ class Eval {
     Session session;
     progress_->update("reading weights");
     session.weights = std::make_unique<Weights>(Weights::load(point.config, point.checkpoint));
+    check_weights(asked, point, *session.weights);
     const EngineOptions options = engine_options(plan_, point, point.tokens(), threads_);
     session.engine = make_engine(point.engine, point.config, *session.weights, options);
     if (!answer(point, asked, *session.engine, samples)) return false;
@@ -474,6 +498,7 @@ class Eval {
     const ScoreFile scored = read_score_lines(lines, "samples of " + task_.name);
     const SampleTotals totals = totals_of(scored);
     const Report engine_report = session.engine->report();
+    const size_t first = results_.size();
     for (const Metric& metric : metrics_of(request_.metrics, scored)) {
       const std::vector<double> values = question_values(scored, metric, task_.name);
       const Score score = score_by(scored, metric, values);
@@ -505,7 +530,7 @@ class Eval {
       results_.push_back(std::move(row));
     }
     char text[32];
-    std::snprintf(text, sizeof text, "%.1f %%", results_.back().value.value_or(0));
+    std::snprintf(text, sizeof text, "%.1f %%", results_[first].value.value_or(0));
     progress_->end_point(task_.name + " " + point.checkpoint.filename().string(), text,
                          static_cast<double>(samples_in_all()));
   }
@@ -531,6 +556,10 @@ class Eval {
          << " --prompt " << shell_word(task_.prompt) << " --seed " << plan_.seed << " --engine " << point.engine
          << " --dtype " << name_of(point.dtype);
     if (request_.limit > 0) line << " --limit " << request_.limit;
+    if (request_.chat_format != "auto") line << " --chat-format " << request_.chat_format;
+    if (request_.thinking != Thinking::model) line << " --thinking " << thinking_word();
+    if (request_.grading.last_number) line << " --last-number";
+    for (const std::string& stop : request_.stop_strings) line << " --stop " << shell_word(stop);
     return line.str();
   }
 

@@ -10,6 +10,7 @@
 #include "evals/chat_format.h"
 #include "harness/failure.h"
 #include "harness/plan.h"
+#include "harness/questions.h"
 #include "harness/result.h"
 
 namespace ringbench {
@@ -28,9 +29,9 @@ struct EvalRequest {
   int64_t limit = 0;                 // only the first questions; 0: all
   std::string chat_format = "auto";  // auto: by the checkpoint's template; none: plain text
   Thinking thinking = Thinking::model;
-  std::optional<double> published;     // percent; empty: what configs/published has
-  int64_t slots = 0;                   // sequences at once; 0: what fits, up to 8 on a CPU and 64 on a GPU
-  bool last_number = false;            // of grade()
+  std::optional<double> published;  // percent; empty: what configs/published has
+  int64_t slots = 0;                // sequences at once; 0: what fits, up to 8 on a CPU and 64 on a GPU
+  GradingOptions grading;
   bool allow_unparsable_gold = false;  // questions that are left out for it do not fail the run
   Plan plan;                           // engine, dtype, chunk, threads, seed, yarn, results and the like
 };

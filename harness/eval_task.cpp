@@ -24,7 +24,10 @@ constexpr Prompt prompts[] = {
      "between 0 and 999 inclusive."},
     {"choice",
      "Answer the following multiple choice question. Think step by step before answering. The last line of your "
-     "response should be 'Answer: LETTER', where LETTER is one of ABCD.\n\n{problem}\n\n{choices}"}};
+     "response should be 'Answer: LETTER', where LETTER is one of ABCD.\n\n{problem}\n\n{choices}"},
+    {"code",
+     "Write a Python program that solves the problem. Put the whole program into one block fenced by ```.\n\n"
+     "{problem}\n\n{starter}"}};
 
 fs::path tasks_folder() { return configs_folder() / "evals"; }
 
@@ -36,7 +39,7 @@ EvalTask read_task(const fs::path& file) {
   if (json.has("data")) task.data = file.parent_path() / json.text("data");
   task.source = task.data.empty() ? json.text("source") : json.text_or("source", "");
   task.questions = json.maybe_integer("questions").value_or(0);
-  if (json.has("kind")) task.kind = json.word("kind", {"math", "aime", "choice"});
+  if (json.has("kind")) task.kind = json.word("kind", {"math", "aime", "choice", "code"});
   task.prompt = json.text_or("prompt", task.prompt);
   prompt_template(task.prompt);
   task.samples = json.maybe_integer("samples").value_or(task.samples);
@@ -110,13 +113,18 @@ std::string fill_prompt(const std::string& text, const Question& question, const
   for (size_t place = 0; place < order.size(); ++place)
     choices +=
         std::string(place > 0 ? "\n" : "") + static_cast<char>('A' + place) + ") " + question.choices[order[place]];
+  const std::string starter = question.starter_code.empty()
+                                  ? "It reads the input from stdin and writes the answer to stdout."
+                                  : "Begin with this code:\n```python\n" + question.starter_code + "\n```";
   // The question comes last: what it contains is not a mark.
   std::string filled = text;
   if (choices.empty() && filled.ends_with("\n\n{choices}")) filled.resize(filled.size() - 11);
   const size_t problem = filled.find("{problem}");
   std::string before = filled.substr(0, problem), after = filled.substr(problem + 9);
-  replace_all(before, "{choices}", choices);
-  replace_all(after, "{choices}", choices);
+  for (std::string* part : {&before, &after}) {
+    replace_all(*part, "{choices}", choices);
+    replace_all(*part, "{starter}", starter);
+  }
   return before + question.text + after;
 }
 

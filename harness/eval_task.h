@@ -30,8 +30,8 @@ void write_eval_tasks(std::ostream& out);  // those of configs/evals, as a table
 // A name, or a file of questions (.jsonl, .json, .csv). Throws UsageError, with the names that there are.
 EvalTask find_eval_task(const std::string& word);
 
-// A prompt's name, or itself a template with {problem}, and {choices} where there are any. Throws UsageError for
-// another word.
+// A prompt's name, or itself a template with {problem}, and {choices} or {starter} where there are any. Throws
+// UsageError for another word.
 std::string prompt_template(const std::string& prompt);
 std::vector<std::string> prompt_names();
 // `order`: of the choices, as choice_order() gives it.

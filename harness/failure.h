@@ -35,4 +35,10 @@ struct UsageError : Failure {
       : Failure(ExitCode::usage, message, std::move(advice)) {}
 };
 
+// Of a build without the libraries of tokenizer and grader; `what` it lacks: "no grader".
+inline Failure no_text_libraries(const std::string& what) {
+  return {ExitCode::environment, "this build has " + what + ": its libraries were not there.",
+          "install libpcre2-dev, libutf8proc-dev, libgmp-dev, libmpfr-dev and zlib1g-dev and build again"};
+}
+
 }  // namespace ringbench

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <fstream>
 
-#include "harness/figure_data.h"
 #include "harness/figure_file.h"
 #include "harness/figure_script.h"
 #include "harness/gnuplot.h"
@@ -64,17 +63,28 @@ FigureInProgress::FigureInProgress(const std::string& figure, const FigureRows& 
     figure_.note = what_it_needs(file);
     return;
   }
+  start(data, options);
+}
+
+FigureInProgress::FigureInProgress(const FigureData& data, const std::string& id, const FigureOptions& options)
+    : folder_(options.folder), formats_(options.formats) {
+  figure_.id = id;
+  figure_.title = data.title;
+  start(data, options);
+}
+
+void FigureInProgress::start(const FigureData& data, const FigureOptions& options) {
   figure_.caption = data.caption;
   std::error_code error;
   fs::create_directories(folder_, error);
   if (error)
     throw Failure(ExitCode::environment,
                   "figures: cannot make the folder '" + folder_.string() + "': " + error.message() + ".");
-  figure_.csv = folder_ / (file.id + ".csv");
-  figure_.gp = folder_ / (file.id + ".gp");
+  figure_.csv = folder_ / (figure_.id + ".csv");
+  figure_.gp = folder_ / (figure_.id + ".gp");
   write_text(figure_.csv, figure_csv(data));
-  write_text(figure_.gp, figure_script(data, file.id, options));
-  gnuplot_ = start_gnuplot(folder_, file.id + ".gp");
+  write_text(figure_.gp, figure_script(data, figure_.id, options));
+  gnuplot_ = start_gnuplot(folder_, figure_.id + ".gp");
 }
 
 DrawnFigure FigureInProgress::finish() {
@@ -89,6 +99,10 @@ DrawnFigure FigureInProgress::finish() {
 
 DrawnFigure draw_figure(const std::string& figure, const FigureRows& rows, const FigureOptions& options) {
   return FigureInProgress(figure, rows, options).finish();
+}
+
+DrawnFigure draw_figure(const FigureData& data, const std::string& id, const FigureOptions& options) {
+  return FigureInProgress(data, id, options).finish();
 }
 
 }  // namespace ringbench

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "harness/figure_data.h"
 #include "harness/figure_rows.h"
 #include "harness/result.h"
 
@@ -30,14 +31,19 @@ struct DrawnFigure {
 std::vector<std::string> figure_names();  // of configs/figures, in the order of the report
 // `figure`: one of these names, or a file. Throws UsageError for another, Failure(environment) where it cannot write.
 DrawnFigure draw_figure(const std::string& figure, const FigureRows& rows, const FigureOptions& options);
+// What was collected elsewhere, as options.folder/ID.*.
+DrawnFigure draw_figure(const FigureData& data, const std::string& id, const FigureOptions& options);
 
 // The same in two steps, so that gnuplot draws one figure while the next is made ready.
 class FigureInProgress {
  public:
   FigureInProgress(const std::string& figure, const FigureRows& rows, const FigureOptions& options);
+  FigureInProgress(const FigureData& data, const std::string& id, const FigureOptions& options);
   DrawnFigure finish();  // once
 
  private:
+  void start(const FigureData& data, const FigureOptions& options);
+
   DrawnFigure figure_;
   std::filesystem::path folder_;
   Strings formats_;

@@ -112,7 +112,11 @@ Maybe<FigurePoint> point_of(const Result& row, const Axis& axis, const FigureRow
   point.kind = kind_of(row);
   point.n = row.n;
   if (quantity.name == "cache_bytes" && !row.kv_bytes && !row.state_bytes) point.kind = PointKind::computed;
-  const bool has_interval = row.value > 0.0 && is_finite(row.ci95_low) && is_finite(row.ci95_high) &&
+  if (quantity.interval == FigureQuantity::Interval::own) {
+    point.low = row.ci95_low, point.high = row.ci95_high;
+    return point;
+  }
+  const bool has_interval = row.unit == "s" && row.value > 0.0 && is_finite(row.ci95_low) && is_finite(row.ci95_high) &&
                             *row.ci95_low > 0 && quantity.interval != FigureQuantity::Interval::none;
   if (has_interval) {
     const double low = *row.ci95_low / *row.value, high = *row.ci95_high / *row.value;
@@ -214,7 +218,8 @@ class Places {
 };
 
 // The file's fields, those that never belong on one line, and those without which different measurements would fall on
-// one another (points of a roofline may). A batch that was chosen to fill the memory changes along a line.
+// one another (points of a roofline may). A batch that was chosen to fill the memory changes along a line. Checkpoints
+// of one layout are repetitions to a score: they were trained with different seeds.
 Strings series_fields(const FigureFile& figure, const FigureRows& rows, const std::vector<Placed>& placed) {
   Strings fields = figure.series.empty() ? Strings{"model", "hybrid"} : figure.series;
   Grouping lines(rows, placed);
@@ -223,6 +228,8 @@ Strings series_fields(const FigureFile& figure, const FigureRows& rows, const st
   places.sort(lines.groups());
   const bool scattered = figure.panels.front().roofs;
   Strings candidates = telling_fields();
+  if (figure.panels.front().quantity.name == "score")
+    std::erase_if(candidates, [](const std::string& field) { return field == "model" || field == "weights"; });
   std::set<std::string> tags;
   for (const Placed& p : placed)
     for (const auto& [name, value] : p.row->tags) tags.insert("tag_" + name);
@@ -263,12 +270,15 @@ std::string in_words(const Result& row, const std::string& field) {
   return text;
 }
 
-// The fields in which the lines of the figure differ; one line alone is named by its layout.
+// The fields in which the lines of the figure differ; one line alone is named by its layout, or by what the file says
+// tells lines apart.
 Strings label_fields(const Strings& fields, const FigureRows& rows, const std::vector<Placed>& placed) {
   Strings labels;
   for (const std::string& field : fields)
     if (varies(rows, placed, field)) labels.push_back(field);
-  return labels.empty() ? Strings{"hybrid"} : labels;
+  if (!labels.empty()) return labels;
+  const bool by_layout = std::find(fields.begin(), fields.end(), "hybrid") != fields.end();
+  return {by_layout || fields.empty() ? "hybrid" : fields.front()};
 }
 
 std::string label_of(const Result& row, const Strings& fields) {

@@ -61,6 +61,8 @@ std::vector<FigureQuantity> make_derived() {
       {"linear_share", "share of linear layers", "linear_layers / layers.", Unit::plain, false, Kind::derived,
        Interval::none,
        [](const Result& r) { return over(static_cast<double>(r.linear_layers), static_cast<double>(r.layers)); }},
+      {"score", "score, %", "value of an evaluation, in percent.", Unit::plain, false, Kind::derived, Interval::own,
+       [](const Result& r) { return r.unit == "%" ? r.value : std::nullopt; }},
       {"intensity", "FLOP per byte", "flops / bytes, of a roofline.", Unit::flop_per_byte, true, Kind::derived,
        Interval::none, [](const Result& r) { return over(r.flops, r.bytes); }},
       {"attained_flop_s", "FLOP/s", "flops / value; with \"roofs\": true, under the peaks of the rows' device.",

@@ -24,8 +24,8 @@ struct FigureQuantity {
   Unit unit = Unit::plain;
   bool log = true;
   enum class Kind { field, text, derived, speed_up } kind = Kind::field;
-  // How the interval of the record's time carries over: as the time's, as a rate's, or not at all.
-  enum class Interval { none, time, rate } interval = Interval::none;
+  // How the interval of the record's value carries over: as a time's, as a rate's, as it stands, or not at all.
+  enum class Interval { none, time, rate, own } interval = Interval::none;
   Maybe<double> (*derive)(const Result&) = nullptr;  // of `derived`
 };
 

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "harness/engines.h"
+#include "harness/figure.h"
 #include "harness/loss.h"
 #include "harness/loss_report.h"
 #include "harness/measure.h"
@@ -31,9 +32,10 @@ struct Reading {
   std::string yarn = "auto";
   std::optional<SlopeLayerOffset> slope_layer_offset;
   RopeAngles rope_angles = RopeAngles::f64;
+  Model model;
 };
 
-const std::vector<std::string> kKeys = {"slope-layer-offset", "yarn", "rope-angles"};
+const std::vector<std::string> kKeys = {"slope-layer-offset", "yarn", "rope-angles", "weights"};
 
 // "yarn=off,4" -> "yarn" and its values.
 std::pair<std::string, std::vector<std::string>> parse_compare(const std::string& text) {
@@ -60,7 +62,10 @@ void set(Reading& reading, const std::string& key, const std::string& value) {
     return UsageError("--compare " + key + ": '" + value + "' is not one of " + choices + ".");
   };
   reading.value = value;
-  if (key == "yarn") {
+  if (key == "weights") {
+    reading.model = resolve_model("auto", "", value);
+    reading.value = reading.model.config.name;
+  } else if (key == "yarn") {
     reading.yarn = value;
   } else if (key == "slope-layer-offset") {
     if (value != "0" && value != "1" && value != "mlx") throw refuse("0, 1, mlx");
@@ -71,10 +76,15 @@ void set(Reading& reading, const std::string& key, const std::string& value) {
   }
 }
 
+bool is_picture(const std::string& path) {
+  const std::string extension = fs::path(path).extension();
+  return extension == ".svg" || extension == ".png" || extension == ".pdf";
+}
+
 // -o FILE: opened before anything runs, so that a wrong path fails at once.
 void check_output(const std::string& path) {
   if (path == "-") return;
-  format_of_file(path);
+  if (!is_picture(path)) format_of_file(path);
   const std::ofstream file(path, std::ios::app);
   if (!file) throw UsageError("--output: cannot write '" + path + "': " + std::strerror(errno) + ".");
 }
@@ -91,9 +101,8 @@ class LossCommand {
   }
 
   LossReport run() {
-    const Weights weights = model_.checkpoint.empty() ? Weights::random(model_.config, request_.seed)
-                                                      : Weights::load(model_.config, model_.checkpoint);
-    report_.weights = weights.label();
+    use_weights(model_);
+    report_.weights = report_.key == "weights" ? join(report_.values, ", ") : weights_->label();
     if (model_.checkpoint.empty())
       warn("W-DUMMY: no checkpoint is named, so the weights are random: the loss is about that of guessing, ln " +
            std::to_string(model_.config.vocab_size) + ".");
@@ -106,7 +115,7 @@ class LossCommand {
                         static_cast<int64_t>(report_.contexts.size() * readings_.size()), work, clock);
       for (ContextLoss& context : report_.contexts)
         for (const Reading& reading : readings_)
-          if (!interrupted()) walk(weights, reading, context, progress);
+          if (!interrupted()) walk(reading, context, progress);
     }
     report_.interrupted = interrupted();
     return report_;
@@ -116,6 +125,11 @@ class LossCommand {
   // --- Before anything runs ---
 
   void find_model() {
+    if (request_.compare.starts_with("weights=")) {  // the first of them is what is asked about elsewhere
+      if (!request_.weights.empty())
+        throw UsageError("--compare weights=... names the checkpoints: leave --weights out.");
+      request_.weights = parse_compare(request_.compare).second.front();
+    }
     if (request_.model == "auto" && request_.config_file.empty() && request_.weights.empty())
       throw UsageError("loss: which weights? Name a checkpoint folder: --weights DIR.",
                        "random weights, whose loss says nothing, are taken if --model names a preset");
@@ -138,7 +152,7 @@ class LossCommand {
     } else if (request_.yarn.size() > 1) {
       std::tie(report_.key, values) = parse_compare("yarn=" + join(request_.yarn, ","));
     }
-    const Reading own = {"", request_.yarn.front(), std::nullopt, request_.rope_angles};
+    const Reading own = {"", request_.yarn.front(), request_.slope_layer_offset, request_.rope_angles, model_};
     if (values.empty()) readings_.push_back(own);
     for (const std::string& value : values) {
       readings_.push_back(own);
@@ -148,6 +162,10 @@ class LossCommand {
       if (reading.rope_angles == RopeAngles::f32 && request_.engine != "reference")
         throw UsageError("rope-angles f32: engine '" + request_.engine +
                          "' computes angles exactly; f32 angles are the reference's.");
+      if (reading.model.config.vocab_size != model_.config.vocab_size)
+        throw UsageError("--compare weights: " + reading.value + " has " +
+                         std::to_string(reading.model.config.vocab_size) + " tokens, " + model_.config.name + " " +
+                         std::to_string(model_.config.vocab_size) + ": they do not read the same text.");
       report_.values.push_back(reading.value);
       report_.rope_angles.emplace_back(reading.rope_angles == RopeAngles::f32 ? "f32" : "f64");
       resolve(reading, 1);  // refuses what is no setting
@@ -224,7 +242,7 @@ class LossCommand {
   // --- Running ---
 
   ModelConfig resolve(const Reading& reading, int64_t ctx) {
-    ModelConfig config = model_.config;
+    ModelConfig config = reading.model.config;
     if (reading.slope_layer_offset) config.slope_layer_offset = *reading.slope_layer_offset;
     std::vector<std::string> warnings;
     apply_yarn(config, reading.yarn, ctx, warnings);
@@ -232,10 +250,11 @@ class LossCommand {
     return config;
   }
 
-  void walk(const Weights& weights, const Reading& reading, ContextLoss& context, Progress& progress) {
+  void walk(const Reading& reading, ContextLoss& context, Progress& progress) {
     ReadingLoss& losses = context.readings.emplace_back();
     losses.config = resolve(reading, context.ctx);
-    prepare_engine(losses.config, weights, options(reading));
+    use_weights(reading.model);
+    prepare_engine(losses.config, options(reading));
     const std::string title =
         "loss ctx " + token_label(context.ctx) + (report_.key.empty() ? "" : " " + report_.key + "=" + reading.value);
     progress.begin(title);
@@ -254,12 +273,20 @@ class LossCommand {
     progress.end_point(title, interrupted() ? "interrupted" : outcome, tokens_in(context.windows));
   }
 
+  void use_weights(const Model& model) {
+    if (weights_ && weights_of_ == model.checkpoint) return;
+    engine_.reset();  // it may refer to them
+    weights_ = std::make_unique<Weights>(model.checkpoint.empty() ? Weights::random(model.config, request_.seed)
+                                                                  : Weights::load(model.config, model.checkpoint));
+    weights_of_ = model.checkpoint;
+  }
+
   // Making an engine reads all the weights: one that fits is kept.
-  void prepare_engine(const ModelConfig& config, const Weights& weights, const EngineOptions& options) {
+  void prepare_engine(const ModelConfig& config, const EngineOptions& options) {
     const std::string key = config.sha() + (options.rope_angles == RopeAngles::f32 ? "f32" : "f64");
     if (engine_ && key == engine_key_) return;
     engine_.reset();  // two would not always fit
-    engine_ = make_engine(request_.engine, config, weights, options);
+    engine_ = make_engine(request_.engine, config, *weights_, options);
     engine_key_ = key;
   }
 
@@ -275,12 +302,14 @@ class LossCommand {
     warned_.push_back(text);
   }
 
-  const LossRequest& request_;
+  LossRequest request_;
   Model model_;
   std::vector<Reading> readings_;
   Documents documents_;
   int64_t longest_ = 0;
   LossReport report_;
+  std::unique_ptr<Weights> weights_;
+  fs::path weights_of_;  // the checkpoint that they are of
   std::unique_ptr<Engine> engine_;
   std::string engine_key_;
   std::vector<std::string> warned_;
@@ -295,6 +324,14 @@ ExitCode run_loss(const LossRequest& request) {
   std::cout << loss_text(report, request.format);
   for (const std::string& path : request.outputs) {
     if (path == "-") continue;  // stdout has it
+    if (is_picture(path)) {
+      FigureOptions options;
+      options.formats = {fs::path(path).extension().string().substr(1)};
+      options.folder = fs::absolute(path).parent_path();
+      if (const std::string note = draw_figure(loss_figure(report), fs::path(path).stem(), options).note; !note.empty())
+        std::cerr << note << "\n";
+      continue;
+    }
     std::ofstream file(path, std::ios::trunc);
     file << loss_text(report, format_of_file(path));
     file.close();

@@ -55,7 +55,7 @@ Json row_of(const LossReport& report, const ContextLoss& context, size_t r, Buck
   const std::optional<RopeScaling>& yarn = reading.config.rope_scaling;
   Json row = {{"schema", "ringbench.loss/1"},
               {"model", report.model},
-              {"weights", report.weights},
+              {"weights", report.key == "weights" ? report.values[r] : report.weights},
               {"engine", report.engine},
               {"dtype", report.dtype},
               {"device", report.device},
@@ -241,9 +241,10 @@ Strings window_notes(const LossReport& report, const ContextLoss& context) {
 std::string readable_text(const LossReport& report, bool md) {
   const Environment environment = capture_environment();
   std::string text = "ringbench " + environment.version + " (" + environment.commit + ") loss | " + report.device +
-                     (md ? "  \n" : "\n") + report.model + ", " + report.engine + ", " + report.dtype + ", weights " +
-                     report.weights + ", " + report.source + ": " + grouped(report.tokens) + " tokens in " +
-                     grouped(report.documents) + (report.documents == 1 ? " document\n" : " documents\n");
+                     (md ? "  \n" : "\n") + (report.key == "weights" ? "" : report.model + ", ") + report.engine +
+                     ", " + report.dtype + ", weights " + report.weights + ", " + report.source + ": " +
+                     grouped(report.tokens) + " tokens in " + grouped(report.documents) +
+                     (report.documents == 1 ? " document\n" : " documents\n");
   if (!report.key.empty())
     text +=
         std::string(md ? "\n" : "") + "Loss in nats a token by " + report.key + ", and differences, paired by token.\n";
@@ -306,6 +307,42 @@ std::string loss_text(const LossReport& report, Format format) {
   for (const Json& row : rows) lines.push_back(dump(row));
   if (format == Format::jsonl) return lines.empty() ? "" : join(lines, "\n") + "\n";
   return lines.empty() ? "[]\n" : "[\n" + join(lines, ",\n") + "\n]\n";
+}
+
+FigureData loss_figure(const LossReport& report) {
+  const ContextLoss& context = *std::max_element(report.contexts.begin(), report.contexts.end(),
+                                                 [](const auto& a, const auto& b) { return a.ctx < b.ctx; });
+  FigureData figure;
+  figure.title = "Loss by position";
+  figure.subtitle = report.source + ", windows of " + token_label(context.ctx) + " tokens";
+  figure.caption = report.model + ", " + report.engine + ", " + report.dtype + ", " + report.device +
+                   ". Each point: the mean over a range of positions, drawn at its middle, with its 95 % interval.";
+  figure.x.quantity.name = "position";
+  figure.x.quantity.unit = Unit::tokens;
+  figure.x.label = "position in the window";
+  FigurePanel& panel = figure.panels.emplace_back();
+  panel.axis.quantity.name = "loss";
+  panel.axis.label = "loss (nats a token)";
+  panel.axis.log = false;
+  for (size_t r = 0; r < context.readings.size(); ++r) {
+    FigureSeries& series = panel.series.emplace_back();
+    series.label = report.key.empty() ? report.weights : report.key + " " + report.values[r];
+    series.style = r;
+    for (const Bucket bucket : position_buckets(context.ctx)) {
+      const MeanLoss loss = mean_loss(context.readings[r].windows, bucket);
+      if (loss.tokens == 0) continue;
+      FigurePoint& point = series.points.emplace_back();
+      point.x = (static_cast<double>(bucket.first) + static_cast<double>(std::min(bucket.last, context.ctx - 1))) / 2;
+      point.y = loss.mean;
+      if (loss.se) point.low = loss.mean - 1.96 * *loss.se, point.high = loss.mean + 1.96 * *loss.se;
+      point.n = loss.n;
+    }
+  }
+  if (!context.readings.empty()) {
+    const int64_t window = context.readings.front().config.max_position_embeddings;
+    if (window > 0 && window < context.ctx) figure.marks.push_back({"trained window", {static_cast<double>(window)}});
+  }
+  return figure;
 }
 
 }  // namespace ringbench

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "harness/figure_data.h"
 #include "harness/loss.h"
 
 namespace ringbench {
@@ -24,7 +25,7 @@ struct ContextLoss {
 struct LossReport {
   std::string model, weights, engine, dtype, device, source;  // source: the file's name
   int64_t chunk = 0, documents = 0, tokens = 0;
-  std::string key;                       // "yarn", "slope-layer-offset", "rope-angles"; empty: one reading
+  std::string key;                       // "yarn", "slope-layer-offset", "rope-angles", "weights"; empty: one reading
   std::vector<std::string> values;       // of the key, one for each reading; one empty word if there is no key
   std::vector<std::string> rope_angles;  // of each reading
   std::vector<ContextLoss> contexts;
@@ -38,5 +39,7 @@ const std::vector<std::pair<std::string, std::string>>& loss_fields();
 LossReport measure_loss(const LossRequest& request);
 
 std::string loss_text(const LossReport& report, Format format);
+// Loss against position, a line for each reading, of the longest context; with the trained window.
+FigureData loss_figure(const LossReport& report);
 
 }  // namespace ringbench

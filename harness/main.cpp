@@ -296,7 +296,7 @@ int eval_main(const Arguments& a, char** argv) {
                                       {{"model", Thinking::model}, {"on", Thinking::on}, {"off", Thinking::off}});
   if (a.given("--metric")) request.metrics = split_list(a.all("--metric"), "--metric");
   if (a.given("--published")) request.published = parse_percent(a.text("--published"), "--published");
-  request.last_number = a.has("--last-number");
+  request.grading = {a.has("--last-number"), a.has("--allow-exec")};
   request.allow_unparsable_gold = a.has("--allow-unparsable-gold");
   for (const auto& [flag, number] :
        {std::pair("--temperature", &request.temperature), std::pair("--top-p", &request.top_p),
@@ -337,7 +337,7 @@ int score_main(const Arguments& a) {
   request.against = a.text_or("--against", "");
   request.gold = a.text_or("--gold", "");
   request.kind = a.text_or("--kind", "");
-  request.last_number = a.has("--last-number");
+  request.grading = {a.has("--last-number"), a.has("--allow-exec")};
   request.allow_unparsable_gold = a.has("--allow-unparsable-gold");
   if (a.given("--metric")) request.metrics = split_list(a.all("--metric"), "--metric");
   if (a.given("--published")) request.published = parse_percent(a.text("--published"), "--published");

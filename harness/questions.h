@@ -13,7 +13,7 @@ namespace ringbench {
 
 struct Questions {
   std::vector<Question> asked;
-  std::vector<Question> unread_golds;  // whose gold the grader cannot read
+  std::vector<Question> unread_golds;  // whose gold, or tests, cannot be read
   std::vector<std::string> left_out;   // in words: what the file holds beside `asked`, and why it is not
 };
 // The first `limit` questions (0: all). Throws UsageError for a file that holds none, Failure(environment) in a build
@@ -26,7 +26,15 @@ struct GivenAnswer {
   std::string gold;      // the question's own, or of choices the right letter
   bool cut_off = false;  // it ended at the limit of tokens
 };
-// {"id", "sample", "verdict", "extracted", ..., "gold"}: a line that `score` reads.
-nlohmann::ordered_json graded_line(const Question& question, const GivenAnswer& answer, bool last_number);
+struct GradingOptions {
+  bool last_number = false;  // of grade()
+  bool allow_exec = false;   // programs are run, in a sandbox
+};
+// {"id", "sample", "verdict", "extracted", ..., "gold"}: a line that `score` reads. Of code {"id", "sample", "verdict",
+// "program", "outcome", "test", "detail"}; without allow_exec the verdict is not_run.
+nlohmann::ordered_json graded_line(const Question& question, const GivenAnswer& answer, const GradingOptions& options);
+
+// Throws UsageError if there is code among the questions and it may not be run, Failure(environment) if it cannot.
+void check_can_grade(const Questions& questions, const GradingOptions& options);
 
 }  // namespace ringbench

@@ -427,7 +427,7 @@ std::vector<Column> score_columns() {
   const auto score = [](const Maybe<double>& percent) { return percent ? one_digit(*percent) : ""; };
   return {
       {"task", false, false, [](const Result& r) { return r.task.value_or(""); }},
-      {"model", false, false, [](const Result& r) { return r.model; }},
+      {"model", false, false, [](const Result& r) { return r.model == r.weights ? "" : r.model; }},
       {"engine", false, false, [](const Result& r) { return r.engine; }},
       {"dtype", false, false, [](const Result& r) { return r.dtype; }},
       {"seed", false, true, [](const Result& r) { return std::to_string(r.seed); }},

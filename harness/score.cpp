@@ -104,6 +104,7 @@ class Reader {
     const std::string word = verdict.is_string() ? verdict.get<std::string>() : verdict.dump();
     if (word == "gold_unparsable" || word == "not_run")
       refuse("question " + question.id + " has no verdict: " + word + ".");
+    file_.of_programs |= line.contains("program");
     ++question.counts.n;
     if (word == "correct")
       ++question.counts.c;
@@ -310,7 +311,7 @@ std::vector<Metric> metrics_of(const Strings& words, const ScoreFile& file) {
   if (!metrics.empty()) return metrics;
   const std::string k = std::to_string(samples_of_all(file));
   metrics.push_back(parse_metric("avg@" + k));
-  if (file.has_verdicts && k != "1") metrics.push_back(parse_metric("maj@" + k));
+  if (file.has_verdicts && !file.of_programs && k != "1") metrics.push_back(parse_metric("maj@" + k));
   return metrics;
 }
 
@@ -345,6 +346,8 @@ Metric parse_metric(const std::string& word) {
 std::vector<double> question_values(const ScoreFile& file, const Metric& metric, const std::string& path) {
   if (metric.name == "maj" && !file.has_verdicts)
     throw UsageError("--metric: " + metric.text + " needs verdicts with answers; " + path + " has counts.");
+  if (metric.name == "maj" && file.of_programs)
+    throw UsageError("--metric: " + metric.text + ": programs have no majority.", "Ask for avg@K or pass@K.");
   std::vector<double> values;
   for (const ScoredQuestion& question : file.questions) {
     const auto [n, c] = question.counts;
@@ -364,7 +367,7 @@ std::vector<double> question_values(const ScoreFile& file, const Metric& metric,
 namespace {
 
 // Answers of other programs, graded; those to questions whose gold cannot be read are passed over.
-ScoreFile grade_file(const std::string& path, const Questions& questions, bool last_number) {
+ScoreFile grade_file(const std::string& path, const Questions& questions, const GradingOptions& grading) {
   std::vector<Question> known = questions.asked;
   known.insert(known.end(), questions.unread_golds.begin(), questions.unread_golds.end());
   std::unordered_map<std::string, const Question*> by_id;
@@ -381,7 +384,7 @@ ScoreFile grade_file(const std::string& path, const Questions& questions, bool l
                            " has choices, whose order only its program knows: \"gold\" is missing.",
                        "Add \"gold\": \"B\", the letter that was right as the question was put.");
     const std::string& gold = question.kind == "choice" ? g.gold : question.gold;
-    lines << graded_line(question, {g.sample, std::move(g.text), gold, g.cut_off}, last_number)
+    lines << graded_line(question, {g.sample, std::move(g.text), gold, g.cut_off}, grading)
                  .dump(-1, ' ', false, Json::error_handler_t::replace)
           << "\n";
   }
@@ -397,12 +400,13 @@ ScoreFile grade_file(const std::string& path, const Questions& questions, bool l
 }  // namespace
 
 ExitCode run_score(const ScoreRequest& request, std::ostream& out) {
-  if (request.gold.empty() && (!request.kind.empty() || request.last_number))
-    throw UsageError("score: --kind and --last-number go with --gold: verdicts have been graded.");
+  if (request.gold.empty() && (!request.kind.empty() || request.grading.last_number || request.grading.allow_exec))
+    throw UsageError("score: --kind, --last-number and --allow-exec go with --gold: verdicts have been graded.");
   const std::optional<Questions> questions =
       request.gold.empty() ? std::nullopt : std::optional(read_questions(request.gold, request.kind));
+  if (questions) check_can_grade(*questions, request.grading);
   const auto read = [&](const std::string& path) {
-    return questions ? grade_file(path, *questions, request.last_number) : read_score_file(path);
+    return questions ? grade_file(path, *questions, request.grading) : read_score_file(path);
   };
   const bool unread = questions && !questions->unread_golds.empty() && !request.allow_unparsable_gold;
   const ExitCode code = unread ? ExitCode::points_failed : ExitCode::ok;

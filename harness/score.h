@@ -11,6 +11,7 @@
 #include "evals/metrics.h"
 #include "harness/failure.h"
 #include "harness/plan.h"
+#include "harness/questions.h"
 #include "harness/result.h"
 
 namespace ringbench {
@@ -26,6 +27,7 @@ struct ScoredQuestion {
 struct ScoreFile {
   std::vector<ScoredQuestion> questions;  // in the order in which they first appear
   bool has_verdicts = false;              // else counts
+  bool of_programs = false;               // which are right or wrong, but not each other's like: there is no majority
 };
 
 // JSON lines: {"id", "sample", "verdict", "extracted"} for each sample, or {"id", "n", "c"} for each question. Throws
@@ -61,7 +63,7 @@ struct ScoreRequest {
   std::string file, against;  // against: the other run of the same questions
   std::string gold;           // a data set: the files hold answers, which are graded first
   std::string kind;           // of its questions; empty: as they say
-  bool last_number = false;   // of grade()
+  GradingOptions grading;
   bool allow_unparsable_gold = false;
   Strings metrics;                  // as metrics_of() takes them
   std::optional<double> published;  // percent

@@ -82,18 +82,9 @@ std::vector<std::vector<int32_t>> encode_texts(const fs::path& folder, const std
 
 #else
 
-namespace {
-
-[[noreturn]] void refuse() {
-  throw Failure(ExitCode::environment, "this build has no tokenizer: its libraries were not there.",
-                "install libpcre2-dev, libutf8proc-dev, libgmp-dev and libmpfr-dev and build again, or give token ids");
-}
-
-}  // namespace
-
-void run_tokenize(const TokenizeRequest&) { refuse(); }
+void run_tokenize(const TokenizeRequest&) { throw no_text_libraries("no tokenizer"); }
 std::vector<std::vector<int32_t>> encode_texts(const fs::path&, const std::vector<std::string>&, const std::string&) {
-  refuse();
+  throw no_text_libraries("no tokenizer");
 }
 
 #endif

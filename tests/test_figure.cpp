@@ -110,6 +110,7 @@ TEST_CASE("another model's rows can be the baseline", "[figure]") {
   const std::string json = R"({"x": "ctx", "y": {"quantity": "speed_up", "over": "qwen3-8b"}})";
   const FigureData data = collect(json, rows);
   REQUIRE(data.panels.size() == 1);
+  for (const FigureSeries& line : data.panels[0].series) UNSCOPED_INFO(line.label);
   REQUIRE(data.panels[0].series.size() == 1);
   REQUIRE(data.panels[0].series[0].points.size() == 1);
   CHECK(data.panels[0].series[0].points[0].y == Approx(6));
@@ -137,6 +138,7 @@ TEST_CASE("different measurements never share a line, equal ones are merged", "[
   CHECK(data.panels[0].series[1].label == "chunk 64");
   rows[1].chunk = 512;  // the same point measured twice: their median
   data = collect(plain, rows);
+  for (const FigureSeries& line : data.panels[0].series) UNSCOPED_INFO(line.label);
   REQUIRE(data.panels[0].series.size() == 1);
   const FigurePoint& point = data.panels[0].series[0].points.at(0);
   CHECK(point.y == Approx(1.5));
@@ -313,6 +315,36 @@ TEST_CASE("a wrong figure file is refused with its place and key", "[figure]") {
   CHECK(parse_width("84mm") == Approx(84 / 25.4));
 }
 
+namespace {
+
+Result scored(const std::string& hybrid, const std::string& checkpoint, double percent) {
+  Result r = prefill(hybrid, 21, percent);
+  r.phase = "eval", r.metric = "avg@4", r.unit = "%", r.task = "tiny-math", r.weights = checkpoint;
+  r.model = "ring-mini-linear-2.0";
+  r.ci95_low = percent - 5, r.ci95_high = percent + 6, r.tok_s = 1000;
+  return r;
+}
+
+}  // namespace
+
+TEST_CASE("scores stand with their own intervals; checkpoints of one ratio are one place", "[figure]") {
+  const std::vector<Result> rows = {scored("3:1", "3-1-s0", 40), scored("3:1", "3-1-s1", 50),
+                                    scored("linear", "linear-s0", 0)};
+  const FigureFile file = read_figure("quality");
+  const FigureData data = collect_figure(file, rows, "ratio");
+  REQUIRE(data.panels.size() == 2);
+  for (const FigureSeries& line : data.panels[0].series) UNSCOPED_INFO(line.label);
+  REQUIRE(data.panels[0].series.size() == 1);
+  const std::vector<FigurePoint>& points = data.panels[0].series[0].points;
+  REQUIRE(points.size() == 2);
+  CHECK(points[0].y == 45);  // the median of both seeds, in the widest of their intervals
+  CHECK(points[0].low == 35);
+  CHECK(points[0].high == 56);
+  CHECK(points[1].y == 0);  // a score of nothing has an interval too
+  CHECK(points[1].high == 6);
+  for (const FigurePoint& point : data.panels[1].series[0].points) CHECK_FALSE(point.low);  // a speed measured once
+}
+
 TEST_CASE("every figure of configs/figures is drawn in every format", "[figure]") {
   // One model with its twin and the dense baselines, all phases, with everything that a figure asks for.
   std::vector<Result> rows;
@@ -331,6 +363,7 @@ TEST_CASE("every figure of configs/figures is drawn in every format", "[figure]"
           if (length == 65536) r = estimated(r);
           rows.push_back(r);
         }
+  for (const std::string hybrid : {"3:1", "softmax"}) rows.push_back(scored(hybrid, "3-1-s0", 40));
   const Folder folder;
   FigureOptions options;
   options.folder = folder.path / "it's here";

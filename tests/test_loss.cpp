@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <set>
 
 #include "harness/commands.h"
 #include "harness/loss_report.h"
@@ -318,6 +319,41 @@ TEST_CASE("loss by the command line: files, formats, random weights only where a
   CHECK(std::abs(Json::parse(r.out)[0]["loss"].get<double>() - std::log(256)) <= 1.5);
 }
 
+TEST_CASE("several checkpoints are compared on one text, and the loss by position is drawn") {
+  const Folder folder;
+  const std::string one = std::string(RINGBENCH_SOURCE_DIR) + "/tests/goldens/v2_hybrid",
+                    other = (folder.path / "other").string();
+  fs::copy(one, other);
+  std::vector<int32_t> ids;
+  for (int32_t i = 0; i < 300; ++i) ids.push_back(i * 7 % 50);
+  write_ids(folder, ids);
+  const Ran r = run("$R loss --compare weights=" + one + ",other --tokens ids.json --json -o loss.svg", folder);
+  INFO(r.err);
+  REQUIRE(r.code == 0);
+  const Json rows = Json::parse(r.out);
+  std::set<std::string> weights;
+  for (const Json& row : rows) {
+    weights.insert(row["weights"]);
+    CHECK(row["key"] == "weights");
+    CHECK(row["reading"] == row["weights"]);
+    if (row["weights"] == "other" && !row["diff"].is_null())
+      CHECK(row["diff"] == 0);  // the same weights under two names
+  }
+  CHECK(weights == std::set<std::string>{"v2_hybrid", "other"});
+  const std::string svg = read_file(folder.path / "loss.svg"), csv = read_file(folder.path / "loss.csv");
+  CHECK(svg.find("</svg>") != std::string::npos);
+  CHECK(svg.find("weights other") != std::string::npos);
+  double loss = 0;  // of the first range of the first checkpoint, as in the table
+  for (const Json& row : rows)
+    if (row["weights"] == "v2_hybrid" && row["position_first"] == 0 && row["position_last"] == 127) loss = row["loss"];
+  char shown[32];
+  std::snprintf(shown, sizeof shown, "%.4f", loss);
+  CHECK(csv.find(shown) != std::string::npos);
+  const Ran both = run("$R loss --weights " + one + " --compare weights=" + one + ",other --tokens ids.json", folder);
+  CHECK(both.code == 2);
+  CHECK(both.err.find("leave --weights out") != std::string::npos);
+}
+
 TEST_CASE("bad requests for a loss are refused before anything runs, in one line") {
   const Folder folder;
   write_ids(folder, {1, 2, 3, 4, 5});
@@ -345,10 +381,10 @@ TEST_CASE("bad requests for a loss are refused before anything runs, in one line
   refuses(golden_flag + "--tokens keyless.jsonl", "--tokens: keyless.jsonl:1: \"ids\" is missing.\n");
   refuses(good + "--ctx 6", "--ctx 6: the longest document has 5 tokens. Use at most that, or a longer text.\n");
   refuses(good + "--ctx 1", "--ctx: 1 is too small. The least is 2.\n");
-  refuses(
-      good + "--compare slope-layer-ofset=0,1",
-      "--compare: 'slope-layer-ofset' is nothing to compare. Use slope-layer-offset, yarn, rope-angles. Did you mean "
-      "slope-layer-offset?\n");
+  refuses(good + "--compare slope-layer-ofset=0,1",
+          "--compare: 'slope-layer-ofset' is nothing to compare. Use slope-layer-offset, yarn, rope-angles, weights. "
+          "Did you mean "
+          "slope-layer-offset?\n");
   refuses(good + "--compare slope-layer-offset=0,2", "--compare slope-layer-offset: '2' is not one of 0, 1, mlx.\n");
   refuses(good + "--compare slope-layer-offset=0", "--compare slope-layer-offset=0: write two different values");
   refuses(good + "--compare yarn", "--compare yarn: write two different values");
