@@ -176,11 +176,9 @@ class Eval {
         threads_(plan_.threads > 0 ? plan_.threads : physical_cores()),
         certifier_(plan_.results) {
     check_can_grade(questions_, request.grading);
-    for (const std::string& metric : request.metrics)
-      if (parse_metric(metric).k > task_.samples)
-        throw UsageError("--metric: " + metric + " needs more than the " + std::to_string(task_.samples) +
-                             " samples of each question.",
-                         "ask for more with --n");
+    of_programs_ = std::any_of(questions_.asked.begin(), questions_.asked.end(),
+                               [](const Question& question) { return question.kind == "code"; });
+    for (const std::string& word : request.metrics) check_metric(parse_metric(word));
     for (const std::string& path : plan_.outputs) files_.emplace_back(path, plan_.format);
     std::set<std::string> labels;
     for (const std::string& weights : request.weights.empty() ? Strings{""} : request.weights) {
@@ -206,6 +204,15 @@ class Eval {
   }
 
  private:
+  void check_metric(const Metric& metric) const {
+    if (metric.k > task_.samples)
+      throw UsageError("--metric: " + metric.text + " needs more than the " + std::to_string(task_.samples) +
+                           " samples of each question.",
+                       "ask for more with --n");
+    if (metric.name == "maj" && of_programs_)
+      throw UsageError("--metric: " + metric.text + ": programs have no majority.", "Ask for avg@K or pass@K.");
+  }
+
   int64_t samples_in_all() const { return task_.samples * static_cast<int64_t>(questions_.asked.size()); }
 
   // --- Before anything runs ---
@@ -398,12 +405,15 @@ class Eval {
 
   // --- A checkpoint ---
 
-  // The rows of a checkpoint that was finished before.
+  // The rows of a checkpoint that was finished before: one for each metric.
   bool recall(size_t i) {
-    const auto from = results_.size();
+    std::vector<Result> rows;
     for (const Result& row : kept_)
-      if (row.point_id == points_[i].id) results_.push_back(row);
-    return results_.size() > from;
+      if (row.point_id == points_[i].id) rows.push_back(row);
+    const size_t standard = task_.samples > 1 && !of_programs_ ? 2 : 1;
+    if (rows.size() < (request_.metrics.empty() ? standard : request_.metrics.size())) return false;
+    results_.insert(results_.end(), rows.begin(), rows.end());
+    return true;
   }
 
   // False: a signal came; what is done is kept.
@@ -613,6 +623,7 @@ class Eval {
   Questions questions_;
   std::string data_sha_;
   int threads_ = 1;
+  bool of_programs_ = false;  // some questions want one
   Certifier certifier_;
   std::vector<Asked> asked_;   // one for each checkpoint
   std::vector<Point> points_;  // as many
