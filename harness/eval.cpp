@@ -607,7 +607,7 @@ class Eval {
 
   ExitCode finish() {
     const Remarks remarks{conclusions(), use_color(plan_.color)};
-    if (!plan_.quiet) write_results(std::cout, plan_.format, results_, remarks);
+    write_results(std::cout, plan_.format, results_, remarks);
     for (const OutputFile& file : files_) file.write(results_, remarks);
     const bool failed =
         std::any_of(results_.begin(), results_.end(), [](const Result& r) { return r.parity == "fail"; });
