@@ -125,6 +125,10 @@ TEST_CASE("standard errors and intervals are those of their definitions", "[metr
   std::mt19937_64 random(1);
   std::vector<double> values;
   for (int i = 0; i < 200; ++i) values.push_back(std::uniform_int_distribution(0, 16)(random) / 16.0);
+  // Resampling zeros gives zeros: where every value is 0 or 1 the interval is Wilson's.
+  const std::vector<double> none(20, 0.0);
+  CHECK(score_of(none, 80).ci95_low == 0);
+  CHECK(score_of(none, 80).ci95_high == wilson_interval(20, 0).second);
   const Score many = score_of(values, 3200);
   const double biased = many.se_question * std::sqrt(199.0 / 200);
   CHECK((many.ci95_high - many.ci95_low) / (2 * 1.96) == Approx(biased).epsilon(0.03));
