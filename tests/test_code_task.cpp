@@ -24,16 +24,17 @@ const std::string packed_dict = "eNprYJnKxQABtVN6GBOneDMW6wEALJIEpA==";
 
 CodeProblem sum() { return {"", {{"3 4\n", "7\n"}, {"10 -4\n", "6"}}}; }
 
-CodeVerdict ran(const std::string& program, const CodeProblem& problem = sum()) {
+// So long that only a program without an end takes it, on a busy machine too.
+CodeVerdict ran(const std::string& program, const CodeProblem& problem = sum(), double wall_s = 30) {
   SandboxLimits limits;
-  limits.wall_s = 3;
+  limits.wall_s = wall_s;
   limits.memory_bytes = int64_t{1} << 30;
   return run_code(program, problem, limits);
 }
 
 void fails_by(const std::string& program, Outcome outcome, const std::string& detail = "") {
   INFO(program);
-  const CodeVerdict v = ran(program);
+  const CodeVerdict v = ran(program, sum(), outcome == Outcome::time_limit ? 2 : 30);
   CHECK(v.outcome == outcome);
   CHECK(v.test == 0);
   INFO(v.detail);
