@@ -13,6 +13,8 @@
 #include <cerrno>
 #include <chrono>
 #include <cmath>
+#include <iterator>
+#include <sstream>
 #include <system_error>
 
 namespace ringbench {
@@ -48,19 +50,15 @@ class Pipe {
   std::array<int, 2> ends_{-1, -1};
 };
 
+// A user of its own who is nobody, a machine of its own, and no descriptor, variable or capability of ours.
+constexpr const char* kSandbox =
+    "bwrap --unshare-all --die-with-parent --new-session --uid 65534 --gid 65534 --cap-drop ALL --hostname sandbox "
+    "--clearenv --setenv PATH /usr/bin --setenv HOME /tmp --ro-bind /usr /usr --proc /proc --dev /dev "
+    "--size 67108864 --tmpfs /tmp --chdir /tmp";
+
 std::vector<std::string> wrapped(const std::vector<std::string>& program, const fs::path& folder) {
-  // A user of its own who is nobody, and no descriptor, variable or capability of ours.
-  std::vector<std::string> words = {"bwrap",         "--unshare-all", "--die-with-parent",
-                                    "--new-session", "--uid",         "65534",
-                                    "--gid",         "65534",         "--cap-drop",
-                                    "ALL",           "--hostname",    "sandbox",
-                                    "--clearenv",    "--setenv",      "PATH",
-                                    "/usr/bin",      "--setenv",      "HOME",
-                                    "/tmp",          "--ro-bind",     "/usr",
-                                    "/usr",          "--proc",        "/proc",
-                                    "--dev",         "/dev",          "--size",
-                                    "67108864",      "--tmpfs",       "/tmp",
-                                    "--chdir",       "/tmp"};
+  std::istringstream sandbox(kSandbox);
+  std::vector<std::string> words{std::istream_iterator<std::string>(sandbox), {}};
   for (const char* link : {"/bin", "/lib", "/lib64", "/sbin"})
     if (fs::is_symlink(link)) {
       for (const std::string& word : {std::string("--symlink"), "usr" + std::string(link), std::string(link)})
