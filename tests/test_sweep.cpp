@@ -323,7 +323,7 @@ TEST_CASE("interleaved repetitions are as many for all that is compared, and row
   CHECK(alone[0]["interleaved"] == false);
 }
 
-TEST_CASE("a point that takes far longer than it may is a row that says timeout; the others go on") {
+TEST_CASE("a point that takes far longer than it may is a row that says timeout; the others go on", "[alone]") {
   const Ran r =
       run("e2e --model tiny --ctx 8 --gen 2,1000000 --batch 1,2 --zip gen,batch --time-budget 1s --no-save --json");
   CHECK(r.code == 1);

@@ -1,7 +1,10 @@
 // Estimates held against whole runs: rows find their partners, errors and intervals are judged as stated.
+#include "harness/validate.h"
+
+#include <fstream>
+#include <optional>
 #include <sstream>
 
-#include "harness/validate.h"
 #include "tests/catch.h"
 #include "tests/program.h"
 
@@ -51,15 +54,24 @@ TEST_CASE("an estimate meets the whole run of the same point, by CPU time where 
         std::string::npos);
 }
 
-TEST_CASE("a plan is measured both ways, and what came of it is kept") {
-  const Folder folder;
-  std::ofstream(folder.path / "p.json") << R"({"schema": "ringbench.sweep/1", "grids": [
+TEST_CASE("a plan is measured both ways, and what came of it is kept", "[alone]") {
+  // Real times may refuse to lie on a line when the machine is busy, or lie outside: answers too, and where no estimate
+  // was made it is tried again.
+  const std::string plan = R"({"schema": "ringbench.sweep/1", "grids": [
       {"command": "prefill", "model": "tiny", "ctx": "2k", "chunk": 64, "reps": 3, "parity": "off"}]})";
-  const Ran r = run("sweep --plan p.json --validate", folder.path);
-  INFO(r.out << r.err);
-  // Real times may refuse to lie on a line when the machine is busy, or lie outside: answers too.
-  REQUIRE((r.code == 0 || r.code == 1));
+  std::optional<Folder> folder_of_try;
+  Ran r;
+  for (int attempt = 0; attempt < 20 && r.out.find(" whole runs lie inside") == std::string::npos; ++attempt) {
+    folder_of_try.emplace();
+    std::ofstream(folder_of_try->path / "p.json") << plan;
+    r = run("sweep --plan p.json --validate", folder_of_try->path);
+    INFO(r.out << r.err);
+    REQUIRE((r.code == 0 || r.code == 1));
+    const bool refused = r.err.find("E-ESTIMATE: chunk times do not lie on a line") != std::string::npos;
+    REQUIRE(refused == (r.out.find(" whole runs lie inside") == std::string::npos));
+  }
   CHECK(r.out.find(" whole runs lie inside") != std::string::npos);
+  const Folder& folder = *folder_of_try;
   int64_t tables = 0;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder.path / "results"))
     tables += entry.path().filename() == "validation.csv";
