@@ -501,12 +501,10 @@ CommandLine score_command() {
       "FILE [flags]",
       "FILE has a line of JSON for each sample, {\"id\", \"sample\", \"verdict\", \"extracted\"} with verdict correct, "
       "incorrect, no_answer, truncated or limit_exceeded, or for each question, {\"id\", \"n\", \"c\"}: c of n samples "
-      "are right. With --gold it has answers that are graded first: {\"id\", \"sample\", \"text\", \"finish_reason\"}, "
-      "or "
-      "what QwQ ({\"id\" or \"prompt\", \"gen\"}), LiveCodeBench, lm-evaluation-harness (--log_samples), SGLang and "
-      "batches of the OpenAI API (vLLM; custom_id \"QUESTION#SAMPLE\") write. A question with fewer samples than a "
-      "metric "
-      "needs is an error, never a wrong answer.",
+      "are right. With --gold it has answers that are graded first: {\"id\", \"sample\", \"text\", "
+      "\"finish_reason\"}, or what QwQ ({\"id\" or \"prompt\", \"gen\"}), LiveCodeBench, lm-evaluation-harness "
+      "(--log_samples), SGLang and batches of the OpenAI API (vLLM; custom_id \"QUESTION#SAMPLE\") write. A question "
+      "with fewer samples than a metric needs is an error, never a wrong answer.",
       {{"Flags",
         {{"--metric",
           "",
