@@ -91,6 +91,7 @@ struct Asked {
   const ChatFormat* format = nullptr;
   std::vector<int32_t> stop_tokens;
   Strings warnings;
+  std::vector<GenerationTask> tasks;  // every question, as often as it is asked
 };
 
 // Ids of a JSON file's "eos_token_id": a number or a list of them.
@@ -128,7 +129,7 @@ Asked prepare(const EvalRequest& request, const std::string& weights) {
       throw UsageError(e.what());
     }
   };
-  Asked asked{std::move(model), folder.filename().string(), load(), nullptr, {}, {}};
+  Asked asked{std::move(model), folder.filename().string(), load(), nullptr, {}, {}, {}};
   asked.format = &choose_format(request.chat_format, folder, asked.warnings);
   add_end_tokens(folder / "generation_config.json", asked.stop_tokens);
   if (asked.stop_tokens.empty()) add_end_tokens(folder / "config.json", asked.stop_tokens);
@@ -235,9 +236,10 @@ class Eval {
   }
 
   // The model at its longest prompt and answer, so that caches and YaRN are right for all of them.
-  Point make_point(const Asked& asked) {
+  Point make_point(Asked& asked) {
+    asked.tasks = tasks_of(asked);
     int64_t longest = 0;
-    for (const GenerationTask& task : tasks_of(asked))
+    for (const GenerationTask& task : asked.tasks)
       longest = std::max(longest, static_cast<int64_t>(task.prompt.size()));
     Plan plan = plan_;
     plan.model = request_.model, plan.config_file = request_.config_file;
@@ -446,7 +448,7 @@ class Eval {
   bool answer(const Point& point, const Asked& asked, Engine& engine, Samples& samples) {
     std::map<std::string, const Question*> questions;
     for (const Question& question : questions_.asked) questions[question.id] = &question;
-    const std::vector<GenerationTask> tasks = tasks_of(asked);
+    const std::vector<GenerationTask>& tasks = asked.tasks;
     GenerationOptions options;
     options.sampling = task_.sampling;
     options.seed = plan_.seed;
