@@ -9,6 +9,8 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "evals/text.h"
+
 namespace ringbench {
 namespace {
 
@@ -105,11 +107,6 @@ void add_tests(const std::string& json, std::vector<CodeTest>& tests) {
 }
 
 // --- Comparing outputs ---
-
-std::string_view trimmed(std::string_view text) {
-  const size_t begin = text.find_first_not_of(" \t\r\n\f\v");
-  return begin == std::string_view::npos ? "" : text.substr(begin, text.find_last_not_of(" \t\r\n\f\v") - begin + 1);
-}
 
 std::vector<std::string_view> split(std::string_view text, const char* at) {
   std::vector<std::string_view> parts;

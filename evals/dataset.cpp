@@ -8,7 +8,10 @@
 #include <numeric>
 #include <set>
 
+#include "evals/csv.h"
+#include "evals/text.h"
 #include "reference/random.h"
+#include "reference/sha256.h"
 
 namespace ringbench {
 namespace {
@@ -27,15 +30,10 @@ const Json* find(const Json& row, const Names& names) {
   return nullptr;
 }
 
-std::string trimmed(const std::string& text) {
-  const size_t begin = text.find_first_not_of(" \t\r\n");
-  return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
-}
-
 // A text, a number or a truth value as text; of a list with one member that; DROP's spans are those of the first
 // reader.
 std::string text_of(const Json& value) {
-  if (value.is_string()) return trimmed(value.get<std::string>());
+  if (value.is_string()) return std::string(trimmed(value.get_ref<const std::string&>()));
   if (value.is_number() || value.is_boolean()) return value.dump();
   if (value.is_object() && value.contains("spans")) return text_of(value["spans"]);
   if (!value.is_array() || value.empty()) return "";
@@ -50,12 +48,9 @@ std::string text_of(const Json& value) {
 void read_gold(const Json& row, Question& question) {
   if (const Json* gold = find(row, gold_names)) question.gold = text_of(*gold);
   if (const size_t mark = question.gold.rfind("####"); mark != std::string::npos)
-    question.gold = trimmed(question.gold.substr(mark + 4));
+    question.gold = std::string(trimmed(std::string_view(question.gold).substr(mark + 4)));
   if (!question.gold.empty()) return;
-  if (const Json* solution = find(row, solution_names)) {
-    question.gold = text_of(*solution);
-    question.gold_is_solution = true;
-  }
+  if (const Json* solution = find(row, solution_names)) question.gold = text_of(*solution);
 }
 
 void read_choices(const Json& row, Question& question) {
@@ -150,44 +145,21 @@ void read_list(std::string_view text, const std::string& source, Reader& reader)
   for (const Json& row : *list) reader.take(row, ++number);
 }
 
-// RFC 4180: cells hold commas, quotes and line breaks where they are quoted.
-std::vector<std::vector<std::string>> csv_rows(std::string_view text, const std::string& source) {
-  std::vector<std::vector<std::string>> rows(1);
-  std::string cell;
-  bool quoted = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (quoted) {
-      if (c != '"')
-        cell += c;
-      else if (i + 1 < text.size() && text[i + 1] == '"')
-        cell += text[++i];
-      else
-        quoted = false;
-    } else if (c == '"') {
-      quoted = true;
-    } else if (c == ',' || c == '\n') {
-      rows.back().push_back(std::exchange(cell, {}));
-      if (c == '\n') rows.emplace_back();
-    } else if (c != '\r') {
-      cell += c;
-    }
-  }
-  if (quoted) throw DatasetError(source + ": a quoted cell does not end.");
-  rows.back().push_back(cell);
-  std::erase_if(rows, [](const auto& row) { return row.size() == 1 && row.front().empty(); });
-  return rows;
-}
-
 void read_csv(std::string_view text, const std::string& source, Reader& reader) {
-  const auto rows = csv_rows(text, source);
+  std::vector<CsvRow> rows;
+  try {
+    rows = parse_csv(text, source);
+  } catch (const CsvError& e) {
+    throw DatasetError(e.what());
+  }
   for (size_t i = 1; i < rows.size(); ++i) {
-    if (rows[i].size() != rows.front().size())
-      throw DatasetError(source + ": row " + std::to_string(i + 1) + " has " + std::to_string(rows[i].size()) +
-                         " cells, the header has " + std::to_string(rows.front().size()) + ".");
+    const std::vector<std::string>&names = rows[0].cells, &cells = rows[i].cells;
+    if (cells.size() != names.size())
+      throw DatasetError(source + ": line " + std::to_string(rows[i].line) + " has " + std::to_string(cells.size()) +
+                         " cells, the header has " + std::to_string(names.size()) + ".");
     Json row = Json::object();
-    for (size_t column = 0; column < rows[i].size(); ++column) row[rows.front()[column]] = rows[i][column];
-    reader.take(row, static_cast<int64_t>(i + 1));
+    for (size_t column = 0; column < cells.size(); ++column) row[names[column]] = cells[column];
+    reader.take(row, rows[i].line);
   }
 }
 
@@ -213,7 +185,9 @@ Dataset read_dataset(const std::filesystem::path& path, const std::string& kind)
   std::ifstream in(path, std::ios::binary);
   if (!in || std::filesystem::is_directory(path)) throw DatasetError("cannot read '" + path.string() + "'.");
   const std::string text{std::istreambuf_iterator<char>(in), {}};
-  return parse_dataset(text, path.extension().string(), path.string(), kind);
+  Dataset dataset = parse_dataset(text, path.extension().string(), path.string(), kind);
+  dataset.sha256 = sha256_hex(text);
+  return dataset;
 }
 
 std::vector<size_t> choice_order(const Question& question, uint64_t seed, int64_t sample) {

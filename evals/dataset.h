@@ -20,8 +20,7 @@ struct Question {
   std::string id;
   std::string text;
   std::string kind = "math";         // math, aime (an integer from 0 to 999), choice, code
-  std::string gold;                  // for choice: the right text among `choices`
-  bool gold_is_solution = false;     // the gold is the boxed answer within `gold`, a worked solution
+  std::string gold;                  // may be a worked solution; for choice: the right text among `choices`
   std::vector<std::string> choices;  // of choice, the right one first
   // Of code, as LiveCodeBench has them: what a program begins with, and its tests (parse_code_problem()).
   std::string starter_code, public_tests, private_tests, metadata;
@@ -30,6 +29,7 @@ struct Question {
 struct Dataset {
   std::vector<Question> questions;
   std::vector<std::string> unread;  // "line 7: there is no gold": left out
+  std::string sha256;               // of the file
 };
 
 // .jsonl: an object in each line; .json: a list of objects, or one within an object; .csv: RFC 4180 with a header.

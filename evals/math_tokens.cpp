@@ -5,6 +5,7 @@
 #include <array>
 #include <utility>
 
+#include "evals/text.h"
 #include "evals/unicode.h"
 
 namespace ringbench {
@@ -16,16 +17,8 @@ constexpr int kMostWrappers = 256;
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v'; }
-
 template <size_t N> bool any_of(std::string_view text, const std::array<const char*, N>& names) {
   return std::any_of(names.begin(), names.end(), [&](const char* name) { return text == name; });
-}
-
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
-  return text;
 }
 
 // A backslash is escaped by an odd number of them before it.

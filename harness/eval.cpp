@@ -173,7 +173,6 @@ class Eval {
         plan_(request.plan),
         task_(resolve_task(request)),
         questions_(read_questions(task_.data, task_.kind, request.limit)),
-        data_sha_(sha256_hex(read_file(task_.data))),
         threads_(plan_.threads > 0 ? plan_.threads : physical_cores()),
         certifier_(plan_.results) {
     check_can_grade(questions_, request.grading);
@@ -276,7 +275,7 @@ class Eval {
     const Sampling& s = task_.sampling;
     return {{"task", task_.name},
             {"data", task_.data.filename().string()},
-            {"data_sha256", data_sha_},
+            {"data_sha256", questions_.sha256},
             {"questions", questions_.asked.size()},
             {"left_out", questions_.left_out},
             {"samples", task_.samples},
@@ -623,7 +622,6 @@ class Eval {
   const Plan& plan_;
   EvalTask task_;
   Questions questions_;
-  std::string data_sha_;
   int threads_ = 1;
   bool of_programs_ = false;  // some questions want one
   Certifier certifier_;

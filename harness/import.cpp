@@ -8,6 +8,7 @@
 #include <iterator>
 #include <map>
 
+#include "evals/csv.h"
 #include "harness/describe.h"
 #include "harness/environment.h"
 #include "harness/measure.h"
@@ -220,53 +221,16 @@ class ForeignRow {
 
 }  // namespace
 
-std::vector<CsvRow> parse_csv(std::string_view text, const std::string& source) {
-  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);  // the mark that spreadsheets write
-  std::vector<CsvRow> rows;
-  int64_t line = 1;
-  for (size_t at = 0; at < text.size();) {
-    CsvRow row = {line, {}};
-    bool more = true;
-    while (more) {
-      std::string cell;
-      if (at < text.size() && text[at] == '"') {
-        for (++at;; ++at) {
-          if (at >= text.size()) throw UsageError(source + ":" + std::to_string(row.line) + ": a quote is not closed.");
-          line += text[at] == '\n';
-          if (text[at] != '"') {
-            cell += text[at];
-          } else if (text.substr(at + 1).starts_with('"')) {
-            cell += text[++at];
-          } else {
-            break;
-          }
-        }
-        ++at;
-        if (at < text.size() && text[at] != ',' && text[at] != '\n' && text[at] != '\r')
-          throw UsageError(source + ":" + std::to_string(line) + ": text after a closing quote.");
-      } else {
-        const size_t end = std::min(text.find_first_of(",\r\n", at), text.size());
-        cell = text.substr(at, end - at);
-        at = end;
-        if (cell.find('"') != std::string::npos)
-          throw UsageError(source + ":" + std::to_string(line) + ": a quote within a cell: write \"\" in quotes.");
-      }
-      row.cells.push_back(std::move(cell));
-      more = at < text.size() && text[at] == ',';
-      at += more;
-    }
-    if (text.substr(at).starts_with('\r')) ++at;
-    if (text.substr(at).starts_with('\n')) ++at, ++line;
-    if (row.cells.size() > 1 || !row.cells[0].empty()) rows.push_back(std::move(row));
-  }
-  return rows;
-}
-
 std::vector<Result> import_csv(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
   if (!in) throw UsageError("cannot read '" + file.string() + "': " + std::strerror(errno) + ".");
   const std::string text{std::istreambuf_iterator<char>(in), {}}, source = file.filename().string();
-  const std::vector<CsvRow> rows = parse_csv(text, source);
+  std::vector<CsvRow> rows;
+  try {
+    rows = parse_csv(text, source);
+  } catch (const CsvError& e) {
+    throw UsageError(e.what());
+  }
   if (rows.empty()) throw UsageError(source + ": it is empty; the first line names the columns.");
   check_header(rows[0], source);
   std::vector<Result> results;

@@ -3,20 +3,11 @@
 
 #include <filesystem>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "harness/result.h"
 
 namespace ringbench {
-
-// Rows of RFC 4180: commas, quotes, line breaks within quotes. Throws UsageError naming `source` and line for a quote
-// that is not closed or stands within a cell.
-struct CsvRow {
-  int64_t line = 0;  // 1-based, where it starts
-  Strings cells;
-};
-std::vector<CsvRow> parse_csv(std::string_view text, const std::string& source);
 
 // Columns are fields of the record, and tags (tag_K). model, phase, ctx, engine, dtype, device and value (or samples)
 // are required, gen too but for prefill. Where the model is a preset, the rest of it is filled in from its config, and

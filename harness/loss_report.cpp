@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "harness/environment.h"
+#include "harness/table.h"
 #include "harness/words.h"
 
 namespace ringbench {
@@ -100,21 +101,16 @@ std::vector<Json> rows_of(const LossReport& report) {
 
 std::string dump(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
-std::string csv_cell(const Json& value) {
-  if (value.is_null()) return "";
-  std::string text = value.is_string() ? value.get<std::string>() : dump(value);
-  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
-  for (size_t at = 0; (at = text.find('"', at)) != std::string::npos; at += 2) text.insert(at, 1, '"');
-  return '"' + text + '"';
-}
-
 std::string csv_text(const std::vector<Json>& rows) {
   Strings names;
   for (const auto& [name, meaning] : loss_fields()) names.push_back(name);
   std::string text = join(names, ",") + "\n";
   for (const Json& row : rows) {
     Strings cells;
-    for (const std::string& name : names) cells.push_back(csv_cell(row.at(name)));
+    for (const std::string& name : names) {
+      const Json& value = row.at(name);
+      cells.push_back(value.is_null() ? "" : csv_cell(value.is_string() ? value.get<std::string>() : dump(value)));
+    }
     text += join(cells, ",") + "\n";
   }
   return text;

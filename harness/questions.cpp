@@ -75,6 +75,7 @@ Questions read_questions(const std::filesystem::path& path, const std::string& k
   }
   Questions all;
   all.left_out = std::move(dataset.unread);
+  all.sha256 = dataset.sha256;
   for (Question& question : dataset.questions) {
     if (limit > 0 && static_cast<int64_t>(all.asked.size()) == limit) break;
     const std::string why = why_unread(question);

@@ -15,6 +15,7 @@ struct Questions {
   std::vector<Question> asked;
   std::vector<Question> unread_golds;  // whose gold, or tests, cannot be read
   std::vector<std::string> left_out;   // in words: what the file holds beside `asked`, and why it is not
+  std::string sha256;                  // of the file
 };
 // The first `limit` questions (0: all). Throws UsageError for a file that holds none, Failure(environment) in a build
 // without the grader.

@@ -7,6 +7,7 @@
 #include <sstream>
 #include <tuple>
 
+#include "evals/csv.h"
 #include "harness/report_page.h"
 #include "harness/words.h"
 
@@ -282,39 +283,19 @@ void write_comparisons(ReportPage& page, const std::string& label,
 
 constexpr size_t figure_rows_shown = 200;
 
-// RFC 4180, as result.cpp and figure.cpp write it: lines of cells, quoted where they hold commas, quotes or breaks.
-std::vector<Strings> read_csv(const std::filesystem::path& path) {
-  std::ifstream in(path);
-  std::vector<Strings> lines;
-  std::string cell;
-  Strings line;
-  bool quoted = false;
-  for (char c; in.get(c);) {
-    if (quoted && c == '"' && in.peek() == '"')
-      cell += static_cast<char>(in.get());
-    else if (c == '"')
-      quoted = !quoted;
-    else if (quoted || (c != ',' && c != '\n'))
-      cell += c == '\r' ? ' ' : c;
-    else {
-      line.push_back(std::move(cell));
-      cell.clear();
-      if (c == '\n') lines.push_back(std::move(line)), line.clear();
-    }
-  }
-  return lines;
-}
-
 PageTable numbers_of(const DrawnFigure& figure) {
-  const std::vector<Strings> lines = read_csv(figure.csv);
+  std::ifstream in(figure.csv, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  const std::vector<CsvRow> rows = parse_csv(text, figure.csv.string());
   PageTable table;
-  if (lines.size() < 2) return table;
-  const size_t all = lines.size() - 1, shown = std::min(all, figure_rows_shown);
+  if (rows.size() < 2) return table;
+  const size_t all = rows.size() - 1, shown = std::min(all, figure_rows_shown);
   table.label = "Numbers of this figure" +
                 (shown < all ? " (the first " + std::to_string(shown) + " of " + std::to_string(all) + ")" : "");
   table.folded = true;
-  table.titles = lines.front();
-  for (size_t i = 1; i <= shown; ++i) table.rows.emplace_back().cells.assign(lines[i].begin(), lines[i].end());
+  table.titles = rows.front().cells;
+  for (size_t i = 1; i <= shown; ++i)
+    table.rows.emplace_back().cells.assign(rows[i].cells.begin(), rows[i].cells.end());
   return table;
 }
 

@@ -1,4 +1,5 @@
 // Data sets: each layout that is known, what is left out and named, and what is refused.
+#include "evals/csv.h"
 #include "evals/dataset.h"
 
 #include <algorithm>
@@ -39,7 +40,6 @@ TEST_CASE("questions and golds are found in the layouts that users have", "[data
     CHECK(q.id == id);
     CHECK(q.text == text);
     CHECK(q.gold == gold);
-    CHECK_FALSE(q.gold_is_solution);
   };
   reads(R"({"id": "a", "problem": " What? ", "answer": "\\frac12"})", "a", "What?", "\\frac12");
   reads(R"({"ID": "2024-I-1", "Problem": "P", "Solution": "S", "Answer": 204})", "2024-I-1", "P", "204");
@@ -64,7 +64,6 @@ TEST_CASE("questions and golds are found in the layouts that users have", "[data
 
 TEST_CASE("where only a worked solution is given, the gold is in it", "[dataset]") {
   const Question q = one(R"({"id": "0", "problem": "P", "solution": "So \\boxed{204}."})");
-  CHECK(q.gold_is_solution);
   CHECK(q.gold == "So \\boxed{204}.");
 }
 
@@ -131,7 +130,24 @@ TEST_CASE("files that are no data sets are refused", "[dataset]") {
   CHECK_THAT(refusal("{\"id\": 1, \"problem\": \"P\", \"answer\": 1}\n{\"id\": 1, \"problem\": \"R\", \"answer\": 1}"),
              Catch::Contains("question 1 is there twice"));
   CHECK_THAT(refusal("{}", ".json"), Catch::Contains("neither a list"));
-  CHECK_THAT(refusal("Question,Answer\nQ", ".csv"), Catch::Contains("row 2 has 1 cells, the header has 2"));
+  CHECK_THAT(refusal("Question,Answer\nQ", ".csv"), Catch::Contains("line 2 has 1 cells, the header has 2"));
   CHECK_THAT(refusal("Question,Answer\n\"Q", ".csv"), Catch::Contains("does not end"));
   CHECK_THROWS_WITH(read_dataset("nowhere.jsonl"), Catch::Contains("nowhere.jsonl"));
+}
+
+TEST_CASE("csv is read as RFC 4180 has it", "[dataset]") {
+  const auto cells = [](const std::string& text) {
+    std::vector<std::vector<std::string>> all;
+    for (const CsvRow& row : parse_csv(text, "x.csv")) all.push_back(row.cells);
+    return all;
+  };
+  CHECK(cells("a,b\n1,2\n") == std::vector<std::vector<std::string>>{{"a", "b"}, {"1", "2"}});
+  CHECK(cells("\xef\xbb\xbf"
+              "a,b\r\n\r\n,\r\n1,2") == std::vector<std::vector<std::string>>{{"a", "b"}, {"", ""}, {"1", "2"}});
+  CHECK(cells("\"a,\"\"x\"\"\nb\",c\n") == std::vector<std::vector<std::string>>{{"a,\"x\"\nb", "c"}});
+  CHECK(cells("").empty());
+  CHECK(parse_csv("\"a\nb\"\nc\n", "x")[1].line == 3);
+  CHECK_THROWS_AS(cells("a,\"b"), CsvError);
+  CHECK_THROWS_AS(cells("\"a\"b"), CsvError);
+  CHECK_THROWS_AS(cells("a\"b\""), CsvError);
 }

@@ -269,23 +269,6 @@ TEST_CASE("runs merge: parts of one plan become one run; what is missing or anot
   CHECK(runs(results, "merge").code == 2);
 }
 
-TEST_CASE("csv is read as RFC 4180 has it") {
-  const auto cells = [](const std::string& text) {
-    std::vector<Strings> all;
-    for (const CsvRow& row : parse_csv(text, "x.csv")) all.push_back(row.cells);
-    return all;
-  };
-  CHECK(cells("a,b\n1,2\n") == std::vector<Strings>{{"a", "b"}, {"1", "2"}});
-  CHECK(cells("\xef\xbb\xbf"
-              "a,b\r\n\r\n,\r\n1,2") == std::vector<Strings>{{"a", "b"}, {"", ""}, {"1", "2"}});
-  CHECK(cells("\"a,\"\"x\"\"\nb\",c\n") == std::vector<Strings>{{"a,\"x\"\nb", "c"}});
-  CHECK(cells("").empty());
-  CHECK(parse_csv("\"a\nb\"\nc\n", "x")[1].line == 3);
-  CHECK_THROWS_AS(cells("a,\"b"), UsageError);
-  CHECK_THROWS_AS(cells("\"a\"b"), UsageError);
-  CHECK_THROWS_AS(cells("a\"b\""), UsageError);
-}
-
 TEST_CASE("runs import: foreign rows have our point ids, and say that they are foreign") {
   Folder folder;
   write(folder.path / "others.csv",
