@@ -47,7 +47,10 @@ ExitCode run_figures(const FiguresRequest& request, std::ostream& out, std::ostr
     const fs::path path = find_run(run, request.results);
     if (options.folder.empty()) options.folder = figures_folder(path);
     std::vector<Result> more = read_records(path);
-    std::move(more.begin(), more.end(), std::back_inserter(rows));
+    if (rows.empty())
+      rows = std::move(more);
+    else
+      std::move(more.begin(), more.end(), std::back_inserter(rows));
   }
   const FigureRows figure_rows(rows);
   bool missing_gnuplot = false;
