@@ -425,7 +425,8 @@ const EndpointUrl& Endpoint::url() const { return impl_->url; }
 const ServerIdentity& Endpoint::connect() {
   const Answer answer = impl_->get("/v1/models");
   impl_->check_models_answer(answer);
-  const Json& models = member(Json::parse(answer.body, nullptr, false), "data");
+  const Json listing = Json::parse(answer.body, nullptr, false);
+  const Json& models = member(listing, "data");
   if (!models.is_array()) impl_->fail("its /v1/models is no list", "is this an OpenAI-compatible server?");
   impl_->identity = {};
   for (const Json& model : models) impl_->identity.models.push_back(text_of(member(model, "id")));

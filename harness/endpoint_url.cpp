@@ -22,14 +22,6 @@ bool only(std::string_view text, std::string_view characters) {
   return text.find_first_not_of(characters) == text.npos;
 }
 
-// Takes what is before `border`, and the border, off the front of `text`; all of it if there is no border.
-std::string_view take_until(std::string_view& text, char border) {
-  const size_t end = std::min(text.find(border), text.size());
-  const std::string_view front = text.substr(0, end);
-  text.remove_prefix(std::min(end + 1, text.size()));
-  return front;
-}
-
 // The host off the front of `rest`; what follows is nothing or ":PORT".
 std::string take_host(std::string_view& rest, std::string_view text) {
   if (!rest.starts_with('[')) {
@@ -40,8 +32,10 @@ std::string take_host(std::string_view& rest, std::string_view text) {
     if (!only(host, kLetters)) refuse(text, "'" + host + "' is not a host");
     return host;
   }
-  rest.remove_prefix(1);
-  const std::string host(take_until(rest, ']'));
+  const size_t end = rest.find(']');
+  if (end == rest.npos) refuse(text, "'[' is not closed");
+  const std::string host(rest.substr(1, end - 1));
+  rest.remove_prefix(end + 1);
   in6_addr address;
   if (inet_pton(AF_INET6, host.c_str(), &address) != 1) refuse(text, "'" + host + "' is not an IPv6 address");
   return host;

@@ -11,6 +11,7 @@
 namespace ringbench {
 
 const nlohmann::ordered_json& member(const nlohmann::ordered_json& json, const char* key);
+const nlohmann::ordered_json& member(nlohmann::ordered_json&& json, const char* key) = delete;  // it would dangle
 const nlohmann::ordered_json& element(const nlohmann::ordered_json& json, size_t index);
 std::string text_of(const nlohmann::ordered_json& json);
 std::optional<int64_t> integer_of(const nlohmann::ordered_json& json);
