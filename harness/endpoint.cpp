@@ -53,7 +53,7 @@ CompletionReply EndpointConnection::send(CompletionApi, const std::string&) { re
 #include <thread>
 
 #include "harness/loose_json.h"
-#include "harness/measure.h"
+#include "harness/wait.h"
 #include "harness/words.h"
 
 namespace ringbench {
@@ -66,17 +66,6 @@ constexpr char kKeyVariable[] = "RINGBENCH_API_KEY";
 constexpr size_t kPlainBytes = size_t{4} << 20;  // of an answer that is no stream; /metrics can be long
 constexpr double kFirstWait_s = 0.5;             // before a retry; doubled with each
 constexpr auto kWatchEvery = 20ms;               // how late a timeout or a signal may be noticed
-
-double now_s() { return Clock().wall_s(); }
-
-// False if a signal came.
-bool sleep_unless_interrupted(double seconds) {
-  const double until = now_s() + seconds;
-  while (!interrupted() && now_s() < until)
-    std::this_thread::sleep_for(
-        std::min<std::chrono::duration<double> >(kWatchEvery, std::chrono::duration<double>(until - now_s())));
-  return !interrupted();
-}
 
 // Writing to a connection that the other side closed raises SIGPIPE, which ends a program. Not for this thread, while
 // this lives.
@@ -541,7 +530,7 @@ CompletionReply EndpointConnection::send(CompletionApi api, const std::string& b
     const std::optional<double> wait_s = impl_->wait_before_retry(answer, retries.size());
     if (wait_s && !interrupted()) {
       retries.push_back({reply.error, *wait_s});
-      if (sleep_unless_interrupted(*wait_s)) continue;
+      if (wait_until(now_s() + *wait_s)) continue;
     }
     reply.interrupted = !reply.error.empty() && interrupted();
     reply.retries = std::move(retries);

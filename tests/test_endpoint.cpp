@@ -250,10 +250,12 @@ TEST_CASE("a certificate that nobody vouches for is refused in one line, and tak
   CHECK(reply_from(server).text() == "t0t1t2");
 }
 
-TEST_CASE("TLS asked of a server without it is one line") {
+TEST_CASE("TLS asked of a server without it is one line, after the time-out for connections") {
   const FakeServer server;
   const std::string url = "https" + server.url().substr(4);
-  CHECK(contains(failure_of([&] { endpoint_of(url).connect(); }), url + ": no TLS connection."));
+  EndpointOptions options = quick();
+  options.connect_s = 0.2;
+  CHECK(contains(failure_of([&] { endpoint_of(url, options).connect(); }), url + ": no TLS connection."));
 }
 
 // --- A request that goes well ---
