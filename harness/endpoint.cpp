@@ -17,7 +17,13 @@ Endpoint::Endpoint(EndpointUrl, EndpointOptions) {
 Endpoint::~Endpoint() = default;
 const EndpointUrl& Endpoint::url() const { std::abort(); }
 const ServerIdentity& Endpoint::connect() { std::abort(); }
-bool Endpoint::is_ready() { return false; }
+bool Endpoint::is_ready() {
+  EndpointOptions options = impl_->options;
+  options.connect_s = options.stall_s = kReady_s;
+  Connection connection(impl_->url, options, impl_->key, impl_->watchdog);
+  return connection.exchange("GET", "/v1/models").status == 200 || connection.exchange("GET", "/health").status == 200;
+}
+
 std::string Endpoint::body(const CompletionRequest&) const { return ""; }
 std::string Endpoint::refusal_of_token_ids(CompletionApi) { return ""; }
 std::optional<CacheCounters> Endpoint::cache_counters() { return {}; }
@@ -65,6 +71,7 @@ using namespace std::chrono_literals;
 constexpr char kKeyVariable[] = "RINGBENCH_API_KEY";
 constexpr size_t kPlainBytes = size_t{4} << 20;  // of an answer that is no stream; /metrics can be long
 constexpr double kFirstWait_s = 0.5;             // before a retry; doubled with each
+constexpr double kReady_s = 5;                   // for a server that may not be there yet
 constexpr auto kWatchEvery = 20ms;               // how late a timeout or a signal may be noticed
 
 // Writing to a connection that the other side closed raises SIGPIPE, which ends a program. Not for this thread, while
@@ -110,13 +117,36 @@ struct Answer {
   bool tls_failed = false;
 };
 
+class Connection;
+
+// Looks after all connections from a thread of its own.
+class Watchdog {
+ public:
+  void add(Connection* connection) {
+    const std::lock_guard lock(mutex_);
+    connections_.insert(connection);
+  }
+  void remove(Connection* connection) {
+    const std::lock_guard lock(mutex_);
+    connections_.erase(connection);
+  }
+
+ private:
+  void watch(const std::stop_token& stop);
+
+  std::mutex mutex_;
+  std::set<Connection*> connections_;
+  std::jthread thread_{[this](const std::stop_token& stop) { watch(stop); }};  // last: it uses the others
+};
+
 // Bytes of a body as they come. False: enough.
 using OnBytes = std::function<bool(const Answer&, std::string_view)>;
 
 class Connection {
  public:
-  Connection(const EndpointUrl& url, const EndpointOptions& options, const std::string& key)
-      : url_(url), options_(options), key_(key) {
+  // All of them must outlive it.
+  Connection(const EndpointUrl& url, const EndpointOptions& options, const std::string& key, Watchdog& watchdog)
+      : url_(url), options_(options), key_(key), watchdog_(watchdog) {
     if (url.tls)
       client_ = std::make_unique<httplib::SSLClient>(url.host, url.port);
     else
@@ -128,8 +158,10 @@ class Connection {
     client_->set_read_timeout(std::chrono::duration<double>(options.total_s + 1));  // cut_if_due() is earlier
     client_->set_write_timeout(std::chrono::duration<double>(options.total_s + 1));
     client_->set_socket_options([this](int socket) { remember(socket); });
+    watchdog_.add(this);
   }
   ~Connection() {
+    watchdog_.remove(this);
     client_.reset();
     if (socket_ >= 0) close(socket_);
   }
@@ -246,6 +278,7 @@ class Connection {
   const EndpointUrl& url_;
   const EndpointOptions& options_;
   const std::string& key_;
+  Watchdog& watchdog_;
   std::unique_ptr<httplib::ClientImpl> client_;
   std::atomic<double> last_byte_s_ = 0;
   std::mutex mutex_;  // of what follows
@@ -255,33 +288,15 @@ class Connection {
   std::string cut_;  // why the exchange was ended
 };
 
-// Looks after all connections from a thread of its own.
-class Watchdog {
- public:
-  void add(Connection* connection) {
-    const std::lock_guard lock(mutex_);
-    connections_.insert(connection);
-  }
-  void remove(Connection* connection) {
-    const std::lock_guard lock(mutex_);
-    connections_.erase(connection);
-  }
-
- private:
-  void watch(const std::stop_token& stop) {
-    while (!stop.stop_requested()) {
-      {
-        const std::lock_guard lock(mutex_);
-        for (Connection* connection : connections_) connection->cut_if_due();
-      }
-      std::this_thread::sleep_for(kWatchEvery);
+void Watchdog::watch(const std::stop_token& stop) {
+  while (!stop.stop_requested()) {
+    {
+      const std::lock_guard lock(mutex_);
+      for (Connection* connection : connections_) connection->cut_if_due();
     }
+    std::this_thread::sleep_for(kWatchEvery);
   }
-
-  std::mutex mutex_;
-  std::set<Connection*> connections_;
-  std::jthread thread_{[this](const std::stop_token& stop) { watch(stop); }};  // last: it uses the others
-};
+}
 
 // --- What servers say of themselves ---
 
@@ -332,10 +347,7 @@ constexpr const char* kSettings[] = {"tp_size",
 // --- The server ---
 
 struct Endpoint::Impl {
-  Impl(EndpointUrl where, EndpointOptions how) : url(std::move(where)), options(std::move(how)) {
-    watchdog.add(&control);
-  }
-  ~Impl() { watchdog.remove(&control); }
+  Impl(EndpointUrl where, EndpointOptions how) : url(std::move(where)), options(std::move(how)) {}
 
   Answer get(const std::string& path) { return control.exchange("GET", path); }
 
@@ -359,13 +371,12 @@ struct Endpoint::Impl {
   const EndpointOptions options;
   const std::string key = api_key();
   ServerIdentity identity;
-  Connection control{url, options, key};  // for questions; requests have connections of their own
   Watchdog watchdog;
+  Connection control{url, options, key, watchdog};  // for questions; requests have connections of their own
 };
 
 void Endpoint::Impl::check_models_answer(const Answer& answer) const {
-  if (interrupted())
-    throw Failure(interrupting_signal() == SIGTERM ? ExitCode::terminated : ExitCode::interrupted, "interrupted.");
+  if (interrupted()) throw interruption();
   if (answer.tls_failed) fail(answer.error, "for a certificate of your own: SSL_CERT_FILE=FILE.pem in the environment");
   if (!answer.error.empty()) fail(answer.error, "is the server up, and is this its address?");
   if (answer.status == 401 || answer.status == 403)
@@ -463,14 +474,13 @@ bool Endpoint::reset_cache() {
 // --- A request ---
 
 struct EndpointConnection::Impl {
-  explicit Impl(Endpoint::Impl& of) : server(of) { server.watchdog.add(&connection); }
-  ~Impl() { server.watchdog.remove(&connection); }
+  explicit Impl(Endpoint::Impl& of) : server(of) {}
 
   CompletionReply attempt(CompletionApi api, const std::string& body, Answer& answer);
   std::optional<double> wait_before_retry(const Answer& answer, size_t retries) const;
 
   Endpoint::Impl& server;
-  Connection connection{server.url, server.options, server.key};
+  Connection connection{server.url, server.options, server.key, server.watchdog};
 };
 
 CompletionReply EndpointConnection::Impl::attempt(CompletionApi api, const std::string& body, Answer& answer) {

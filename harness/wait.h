@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <thread>
 
+#include "harness/failure.h"
 #include "harness/measure.h"
 
 namespace ringbench {
@@ -20,6 +22,11 @@ inline bool wait_until(double until_s) {
     std::this_thread::sleep_for(std::chrono::duration<double>(std::min(rest_s, kLookEvery_s)));
   }
   return false;
+}
+
+// For what a signal ended and that has nothing to show.
+inline Failure interruption() {
+  return {interrupting_signal() == SIGTERM ? ExitCode::terminated : ExitCode::interrupted, "interrupted."};
 }
 
 }  // namespace ringbench
