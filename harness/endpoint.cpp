@@ -6,30 +6,30 @@
 
 namespace ringbench {
 
-struct Endpoint::Impl {};
+struct ServerEndpoint::Impl {};
 struct EndpointConnection::Impl {};
 
-// Nobody has an Endpoint in such a build, so the rest is never called.
-Endpoint::Endpoint(EndpointUrl, EndpointOptions) {
+// Nobody has a ServerEndpoint in such a build, so the rest is never called.
+ServerEndpoint::ServerEndpoint(EndpointUrl, EndpointOptions) {
   throw Failure(ExitCode::environment, "this build has no HTTP client: its libraries were not there.",
                 "install libcpp-httplib-dev and libssl-dev and build again");
 }
-Endpoint::~Endpoint() = default;
-const EndpointUrl& Endpoint::url() const { std::abort(); }
-const ServerIdentity& Endpoint::connect() { std::abort(); }
-bool Endpoint::is_ready() {
+ServerEndpoint::~ServerEndpoint() = default;
+const EndpointUrl& ServerEndpoint::url() const { std::abort(); }
+const ServerIdentity& ServerEndpoint::connect() { std::abort(); }
+bool ServerEndpoint::is_ready() {
   EndpointOptions options = impl_->options;
   options.connect_s = options.stall_s = kReady_s;
   Connection connection(impl_->url, options, impl_->key, impl_->watchdog);
   return connection.exchange("GET", "/v1/models").status == 200 || connection.exchange("GET", "/health").status == 200;
 }
 
-std::string Endpoint::body(const CompletionRequest&) const { return ""; }
-std::string Endpoint::refusal_of_token_ids(CompletionApi) { return ""; }
-std::optional<CacheCounters> Endpoint::cache_counters() { return {}; }
-bool Endpoint::reset_cache() { return false; }
+std::string ServerEndpoint::body(const CompletionRequest&) const { return ""; }
+std::string ServerEndpoint::refusal_of_token_ids(CompletionApi) { return ""; }
+std::optional<CacheCounters> ServerEndpoint::cache_counters() { return {}; }
+bool ServerEndpoint::reset_cache() { return false; }
 
-EndpointConnection::EndpointConnection(Endpoint&) {}
+EndpointConnection::EndpointConnection(ServerEndpoint&) {}
 EndpointConnection::~EndpointConnection() = default;
 EndpointConnection::EndpointConnection(EndpointConnection&&) noexcept = default;
 void EndpointConnection::open() {}
@@ -346,7 +346,7 @@ constexpr const char* kSettings[] = {"tp_size",
 
 // --- The server ---
 
-struct Endpoint::Impl {
+struct ServerEndpoint::Impl {
   Impl(EndpointUrl where, EndpointOptions how) : url(std::move(where)), options(std::move(how)) {}
 
   Answer get(const std::string& path) { return control.exchange("GET", path); }
@@ -375,7 +375,7 @@ struct Endpoint::Impl {
   Connection control{url, options, key, watchdog};  // for questions; requests have connections of their own
 };
 
-void Endpoint::Impl::check_models_answer(const Answer& answer) const {
+void ServerEndpoint::Impl::check_models_answer(const Answer& answer) const {
   if (interrupted()) throw interruption();
   if (answer.tls_failed) fail(answer.error, "for a certificate of your own: SSL_CERT_FILE=FILE.pem in the environment");
   if (!answer.error.empty()) fail(answer.error, "is the server up, and is this its address?");
@@ -388,7 +388,7 @@ void Endpoint::Impl::check_models_answer(const Answer& answer) const {
          "is this the address of an OpenAI-compatible server?");
 }
 
-void Endpoint::Impl::choose_model() {
+void ServerEndpoint::Impl::choose_model() {
   const std::vector<std::string>& models = identity.models;
   if (models.empty()) fail("it serves no model");
   const std::string served =
@@ -400,7 +400,7 @@ void Endpoint::Impl::choose_model() {
   identity.model = options.model.empty() ? models.front() : options.model;
 }
 
-void Endpoint::Impl::ask_settings(const Json& model) {
+void ServerEndpoint::Impl::ask_settings(const Json& model) {
   const std::string owner = text_of(member(model, "owned_by"));
   identity.kind = owner == "vllm" ? ServerKind::vllm : owner == "sglang" ? ServerKind::sglang : ServerKind::openai;
   identity.name = owner == "vllm" ? "vLLM" : owner == "sglang" ? "SGLang" : owner.empty() ? "openai" : one_line(owner);
@@ -416,13 +416,13 @@ void Endpoint::Impl::ask_settings(const Json& model) {
   identity.settings = settings.dump();
 }
 
-Endpoint::Endpoint(EndpointUrl url, EndpointOptions options)
+ServerEndpoint::ServerEndpoint(EndpointUrl url, EndpointOptions options)
     : impl_(std::make_unique<Impl>(std::move(url), std::move(options))) {}
-Endpoint::~Endpoint() = default;
+ServerEndpoint::~ServerEndpoint() = default;
 
-const EndpointUrl& Endpoint::url() const { return impl_->url; }
+const EndpointUrl& ServerEndpoint::url() const { return impl_->url; }
 
-const ServerIdentity& Endpoint::connect() {
+const ServerIdentity& ServerEndpoint::connect() {
   const Answer answer = impl_->get("/v1/models");
   impl_->check_models_answer(answer);
   const Json listing = Json::parse(answer.body, nullptr, false);
@@ -436,13 +436,15 @@ const ServerIdentity& Endpoint::connect() {
   return impl_->identity;
 }
 
-bool Endpoint::is_ready() { return impl_->get("/v1/models").status == 200 || impl_->get("/health").status == 200; }
+bool ServerEndpoint::is_ready() {
+  return impl_->get("/v1/models").status == 200 || impl_->get("/health").status == 200;
+}
 
-std::string Endpoint::body(const CompletionRequest& request) const {
+std::string ServerEndpoint::body(const CompletionRequest& request) const {
   return completion_body(request, impl_->identity.model, impl_->identity.kind);
 }
 
-std::string Endpoint::refusal_of_token_ids(CompletionApi api) {
+std::string ServerEndpoint::refusal_of_token_ids(CompletionApi api) {
   CompletionRequest request;
   request.api = api;
   request.tokens = {1, 2, 3};
@@ -455,7 +457,7 @@ std::string Endpoint::refusal_of_token_ids(CompletionApi api) {
   return "";
 }
 
-std::optional<CacheCounters> Endpoint::cache_counters() {
+std::optional<CacheCounters> ServerEndpoint::cache_counters() {
   const Answer answer = impl_->get("/metrics");
   if (answer.status != 200) return {};
   for (const CacheMetrics& names : kCacheMetrics) {
@@ -465,7 +467,7 @@ std::optional<CacheCounters> Endpoint::cache_counters() {
   return {};
 }
 
-bool Endpoint::reset_cache() {
+bool ServerEndpoint::reset_cache() {
   if (impl_->identity.kind == ServerKind::openai) return false;
   const char* path = impl_->identity.kind == ServerKind::vllm ? "/reset_prefix_cache" : "/flush_cache";
   return impl_->control.exchange("POST", path).status == 200;
@@ -474,12 +476,12 @@ bool Endpoint::reset_cache() {
 // --- A request ---
 
 struct EndpointConnection::Impl {
-  explicit Impl(Endpoint::Impl& of) : server(of) {}
+  explicit Impl(ServerEndpoint::Impl& of) : server(of) {}
 
   CompletionReply attempt(CompletionApi api, const std::string& body, Answer& answer);
   std::optional<double> wait_before_retry(const Answer& answer, size_t retries) const;
 
-  Endpoint::Impl& server;
+  ServerEndpoint::Impl& server;
   Connection connection{server.url, server.options, server.key, server.watchdog};
 };
 
@@ -525,7 +527,7 @@ std::optional<double> EndpointConnection::Impl::wait_before_retry(const Answer& 
   return std::min(wait_s, server.options.longest_wait_s);
 }
 
-EndpointConnection::EndpointConnection(Endpoint& endpoint) : impl_(std::make_unique<Impl>(*endpoint.impl_)) {}
+EndpointConnection::EndpointConnection(ServerEndpoint& endpoint) : impl_(std::make_unique<Impl>(*endpoint.impl_)) {}
 EndpointConnection::~EndpointConnection() = default;
 EndpointConnection::EndpointConnection(EndpointConnection&&) noexcept = default;
 

@@ -39,14 +39,14 @@ struct CacheCounters {
   double queried = 0, hit = 0;
 };
 
-class Endpoint {
+class ServerEndpoint {
  public:
   // No network yet. The key is that of the environment variable RINGBENCH_API_KEY, if it is set. Throws UsageError for
   // a key that cannot be sent, Failure in a build without the libraries.
-  Endpoint(EndpointUrl url, EndpointOptions options);
-  ~Endpoint();
-  Endpoint(const Endpoint&) = delete;
-  Endpoint& operator=(const Endpoint&) = delete;
+  ServerEndpoint(EndpointUrl url, EndpointOptions options);
+  ~ServerEndpoint();
+  ServerEndpoint(const ServerEndpoint&) = delete;
+  ServerEndpoint& operator=(const ServerEndpoint&) = delete;
 
   const EndpointUrl& url() const;
 
@@ -73,7 +73,7 @@ class Endpoint {
 // One connection, for one thread. The endpoint must outlive it.
 class EndpointConnection {
  public:
-  explicit EndpointConnection(Endpoint& endpoint);
+  explicit EndpointConnection(ServerEndpoint& endpoint);
   ~EndpointConnection();
   EndpointConnection(EndpointConnection&&) noexcept;
   EndpointConnection& operator=(EndpointConnection&&) = delete;

@@ -21,7 +21,7 @@
 namespace ringbench {
 namespace {
 
-using Replicas = std::vector<std::unique_ptr<Endpoint>>;
+using Replicas = std::vector<std::unique_ptr<ServerEndpoint>>;
 
 // Two descriptors for each connection (endpoint.cpp), and what else the program has open.
 void raise_descriptor_limit(size_t connections) {
@@ -105,7 +105,7 @@ class LoadRun {
   void work() {
     try {
       std::vector<EndpointConnection> connections;
-      for (const std::unique_ptr<Endpoint>& replica : replicas_) connections.emplace_back(*replica).open();
+      for (const std::unique_ptr<ServerEndpoint>& replica : replicas_) connections.emplace_back(*replica).open();
       if (load_.kind == Kind::batch) wait_at_start();
       while (const std::optional<Due> due = next_due()) send(connections[due->replica], *due);
     } catch (...) {

@@ -43,12 +43,13 @@ struct LoadedReply {
 // `on_reply` has the replies as they come, one at a time. Nothing of a request is kept after it. Returns how many
 // replies there were: `count`, or fewer after a signal, which ends the load and is no reply of those that it cut.
 // Throws UsageError for streams or a rate out of range, and what `request` or `on_reply` threw.
-int64_t run_load(const std::vector<std::unique_ptr<Endpoint>>& replicas, const EndpointLoad& load, int64_t count,
+int64_t run_load(const std::vector<std::unique_ptr<ServerEndpoint>>& replicas, const EndpointLoad& load, int64_t count,
                  const std::function<CompletionRequest(int64_t)>& request,
                  const std::function<void(LoadedReply)>& on_reply);
 
 // The same for few requests: the replies in the order of the requests.
-std::vector<LoadedReply> collect_load(const std::vector<std::unique_ptr<Endpoint>>& replicas, const EndpointLoad& load,
-                                      int64_t count, const std::function<CompletionRequest(int64_t)>& request);
+std::vector<LoadedReply> collect_load(const std::vector<std::unique_ptr<ServerEndpoint>>& replicas,
+                                      const EndpointLoad& load, int64_t count,
+                                      const std::function<CompletionRequest(int64_t)>& request);
 
 }  // namespace ringbench

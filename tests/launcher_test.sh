@@ -62,7 +62,7 @@ new_tree() {  # a fresh clone, on a machine that has everything
   mkdir -p "$tree/reference" "$tree/harness"
   cp "$root/ringbench" "$tree/"
   touch "$tree/CMakeLists.txt" "$tree/reference/model.h" "$tree/harness/main.cpp" "$work/calls"
-  printf '%s\n' libeigen3-dev nlohmann-json3-dev libcli11-dev libboost-math-dev libpcre2-dev libutf8proc-dev libgmp-dev libmpfr-dev zlib1g-dev \
+  printf '%s\n' libeigen3-dev nlohmann-json3-dev libcli11-dev libboost-math-dev libpcre2-dev libutf8proc-dev libgmp-dev libmpfr-dev zlib1g-dev libcpp-httplib-dev libssl-dev \
     ca-certificates >"$work/installed"
 }
 bare_machine() {  # nothing but apt
@@ -87,7 +87,7 @@ calls() { grep -qF -- "$1" "$work/calls"; }
 never_calls() { ! grep -qF -- "$1" "$work/calls"; }
 equal() { [[ $1 == "$2" ]]; }
 
-everything='cmake ninja-build g++ libeigen3-dev nlohmann-json3-dev libcli11-dev libboost-math-dev libpcre2-dev libutf8proc-dev libgmp-dev libmpfr-dev zlib1g-dev'
+everything='cmake ninja-build g++ libeigen3-dev nlohmann-json3-dev libcli11-dev libboost-math-dev libpcre2-dev libutf8proc-dev libgmp-dev libmpfr-dev zlib1g-dev libcpp-httplib-dev libssl-dev'
 
 new_tree && bare_machine
 RINGBENCH_NO_INSTALL=1 run info
@@ -105,7 +105,7 @@ claim "the program runs after the installation" prints 'program: 1 [info]'
 claim "exit code 0 is passed on" equal "$code" 0
 claim "the build is a Release build" calls '-DCMAKE_BUILD_TYPE=Release'
 
-new_tree && as_user && printf '%s\n' libeigen3-dev nlohmann-json3-dev libboost-math-dev libpcre2-dev libutf8proc-dev libgmp-dev libmpfr-dev zlib1g-dev >"$work/installed"
+new_tree && as_user && printf '%s\n' libeigen3-dev nlohmann-json3-dev libboost-math-dev libpcre2-dev libutf8proc-dev libgmp-dev libmpfr-dev zlib1g-dev libcpp-httplib-dev libssl-dev >"$work/installed"
 run info
 claim "only what is missing is installed, with sudo when not root" calls \
   'sudo apt-get install -y --no-install-recommends libcli11-dev'

@@ -32,8 +32,8 @@ EndpointOptions quick() {
   return options;
 }
 
-Endpoint endpoint_of(const std::string& url, EndpointOptions options = quick()) {
-  return Endpoint(parse_endpoint_urls("openai:" + url).front(), options);
+ServerEndpoint endpoint_of(const std::string& url, EndpointOptions options = quick()) {
+  return ServerEndpoint(parse_endpoint_urls("openai:" + url).front(), options);
 }
 
 CompletionRequest token_request() {
@@ -44,7 +44,7 @@ CompletionRequest token_request() {
 }
 
 CompletionReply reply_from(const FakeServer& server, EndpointOptions options = quick()) {
-  Endpoint endpoint = endpoint_of(server.url(), options);
+  ServerEndpoint endpoint = endpoint_of(server.url(), options);
   endpoint.connect();
   return EndpointConnection(endpoint).send(CompletionApi::completions, endpoint.body(token_request()));
 }
@@ -154,7 +154,7 @@ TEST_CASE("what is no address is one clear line, exit 2") {
 TEST_CASE("a server says who it is; of SGLang's settings those that matter are kept, and no key") {
   FakeServer server;
   {
-    Endpoint endpoint = endpoint_of(server.url() + "/v1");
+    ServerEndpoint endpoint = endpoint_of(server.url() + "/v1");
     const ServerIdentity& vllm = endpoint.connect();
     CHECK(vllm.text() == "vLLM 0.7.3");
     CHECK(vllm.model == "ring");
@@ -168,7 +168,7 @@ TEST_CASE("a server says who it is; of SGLang's settings those that matter are k
   {
     EndpointOptions options = quick();
     options.model = "b";
-    Endpoint endpoint = endpoint_of(server.url(), options);
+    ServerEndpoint endpoint = endpoint_of(server.url(), options);
     const ServerIdentity& sglang = endpoint.connect();
     CHECK(sglang.text() == "SGLang 0.5.3");
     CHECK(sglang.kind == ServerKind::sglang);
@@ -177,7 +177,7 @@ TEST_CASE("a server says who it is; of SGLang's settings those that matter are k
     CHECK(sglang.settings == R"({"tp_size":4,"disable_radix_cache":true})");
   }
   server.set_page("/v1/models", R"({"data":[{"id":"x"}]})");
-  Endpoint endpoint = endpoint_of(server.url());
+  ServerEndpoint endpoint = endpoint_of(server.url());
   CHECK(endpoint.connect().text() == "openai");
 }
 
@@ -226,7 +226,7 @@ TEST_CASE("the key is sent, and is in no message, also where the server repeats 
 TEST_CASE("a key that is refused in the middle is the reply's error, without the key") {
   FakeServer server;
   const Environment key("RINGBENCH_API_KEY", "sk-right");
-  Endpoint endpoint = endpoint_of(server.url());
+  ServerEndpoint endpoint = endpoint_of(server.url());
   endpoint.connect();
   EndpointConnection connection(endpoint);
   CHECK(connection.send(CompletionApi::completions, endpoint.body(token_request())).error == "");
@@ -296,7 +296,7 @@ TEST_CASE("chat and SGLang's own API go to their paths, below the base") {
     return fake_stream(1);
   });
   server.set_page("/llm/v1/models", R"({"data":[{"id":"ring"}]})");
-  Endpoint endpoint = endpoint_of(server.url() + "/llm/v1");
+  ServerEndpoint endpoint = endpoint_of(server.url() + "/llm/v1");
   endpoint.connect();
   EndpointConnection connection(endpoint);
   for (const CompletionApi api : {CompletionApi::completions, CompletionApi::chat, CompletionApi::generate})
@@ -314,7 +314,7 @@ TEST_CASE("a stream cut into chunks at any byte is the same reply, also within a
     std::erase_if(answer.pieces, [](const FakePiece& piece) { return piece.bytes.empty(); });
     return answer;
   });
-  Endpoint endpoint = endpoint_of(server.url());
+  ServerEndpoint endpoint = endpoint_of(server.url());
   endpoint.connect();
   EndpointConnection connection(endpoint);
   const std::string body = endpoint.body(token_request());
@@ -425,7 +425,7 @@ TEST_CASE("busy servers are asked again, as often as allowed, and it is on recor
 
 TEST_CASE("a connection that cannot be made is tried again, and only then") {
   auto server = std::make_unique<FakeServer>();
-  Endpoint endpoint = endpoint_of(server->url());
+  ServerEndpoint endpoint = endpoint_of(server->url());
   endpoint.connect();
   server.reset();
   const CompletionReply reply =
@@ -442,7 +442,7 @@ TEST_CASE("a connection that the server closed while it was idle is made anew, w
     answer.end = FakeAnswer::End::disconnect;
     return answer;
   });
-  Endpoint endpoint = endpoint_of(server.url());
+  ServerEndpoint endpoint = endpoint_of(server.url());
   endpoint.connect();
   EndpointConnection connection(endpoint);
   for (int i = 0; i < 3; ++i) {
@@ -504,7 +504,7 @@ TEST_CASE("a signal ends a request that is waiting") {
 TEST_CASE("whether a server takes token ids, or why not") {
   const auto refusal = [](const FakeAnswer& answer) {
     const FakeServer server([&](const FakeRequest&) { return answer; });
-    Endpoint endpoint = endpoint_of(server.url());
+    ServerEndpoint endpoint = endpoint_of(server.url());
     endpoint.connect();
     return endpoint.refusal_of_token_ids();
   };
@@ -520,7 +520,7 @@ TEST_CASE("whether a server takes token ids, or why not") {
 
 TEST_CASE("prefix cache counters under the names of each server, over all its engines") {
   FakeServer server;
-  Endpoint endpoint = endpoint_of(server.url());
+  ServerEndpoint endpoint = endpoint_of(server.url());
   CHECK(!endpoint.cache_counters());
   const auto counters = [&](const std::string& text) {
     server.set_page("/metrics", text);
@@ -547,7 +547,7 @@ TEST_CASE("the cache is emptied by the call that the server has, if it has one")
     paths.push_back(request.path);
     return fake_plain(status, "");
   });
-  Endpoint endpoint = endpoint_of(server.url());
+  ServerEndpoint endpoint = endpoint_of(server.url());
   endpoint.connect();
   CHECK(endpoint.reset_cache());
   status = 404;
@@ -563,7 +563,7 @@ TEST_CASE("the cache is emptied by the call that the server has, if it has one")
 
 TEST_CASE("a server is ready when it lists its models or says that it is well") {
   FakeServer server;
-  Endpoint endpoint = endpoint_of(server.url());
+  ServerEndpoint endpoint = endpoint_of(server.url());
   CHECK(endpoint.is_ready());
   server.set_page("/v1/models", "");
   CHECK(!endpoint.is_ready());

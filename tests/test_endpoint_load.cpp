@@ -27,13 +27,13 @@ using Kind = EndpointLoad::Kind;
 
 namespace {
 
-std::vector<std::unique_ptr<Endpoint>> replicas_at(const std::string& urls) {
+std::vector<std::unique_ptr<ServerEndpoint>> replicas_at(const std::string& urls) {
   EndpointOptions options;
   options.retries = 2;
   options.longest_wait_s = 0.001;
-  std::vector<std::unique_ptr<Endpoint>> replicas;
+  std::vector<std::unique_ptr<ServerEndpoint>> replicas;
   for (const EndpointUrl& url : parse_endpoint_urls("openai:" + urls)) {
-    replicas.push_back(std::make_unique<Endpoint>(url, options));
+    replicas.push_back(std::make_unique<ServerEndpoint>(url, options));
     replicas.back()->connect();
   }
   return replicas;

@@ -82,7 +82,7 @@ TEST_CASE("a server is waited for; its output goes to the end of its log, and it
 TEST_CASE("a server that answers over HTTP is ready") {
   const Folder folder;
   const FakeServer fake;
-  Endpoint endpoint(parse_endpoint_urls("openai:" + fake.url()).front(), {});
+  ServerEndpoint endpoint(parse_endpoint_urls("openai:" + fake.url()).front(), {});
   ServerProcess server("sleep 1000", folder.path / "log");
   server.wait_until_ready([&] { return endpoint.is_ready(); }, 60);
 }
