@@ -17,13 +17,7 @@ ServerEndpoint::ServerEndpoint(EndpointUrl, EndpointOptions) {
 ServerEndpoint::~ServerEndpoint() = default;
 const EndpointUrl& ServerEndpoint::url() const { std::abort(); }
 const ServerIdentity& ServerEndpoint::connect() { std::abort(); }
-bool ServerEndpoint::is_ready() {
-  EndpointOptions options = impl_->options;
-  options.connect_s = options.stall_s = kReady_s;
-  Connection connection(impl_->url, options, impl_->key, impl_->watchdog);
-  return connection.exchange("GET", "/v1/models").status == 200 || connection.exchange("GET", "/health").status == 200;
-}
-
+bool ServerEndpoint::is_ready() { return false; }
 std::string ServerEndpoint::body(const CompletionRequest&) const { return ""; }
 std::string ServerEndpoint::refusal_of_token_ids(CompletionApi) { return ""; }
 std::optional<CacheCounters> ServerEndpoint::cache_counters() { return {}; }
@@ -437,7 +431,10 @@ const ServerIdentity& ServerEndpoint::connect() {
 }
 
 bool ServerEndpoint::is_ready() {
-  return impl_->get("/v1/models").status == 200 || impl_->get("/health").status == 200;
+  EndpointOptions options = impl_->options;
+  options.connect_s = options.stall_s = kReady_s;
+  Connection connection(impl_->url, options, impl_->key, impl_->watchdog);
+  return connection.exchange("GET", "/v1/models").status == 200 || connection.exchange("GET", "/health").status == 200;
 }
 
 std::string ServerEndpoint::body(const CompletionRequest& request) const {

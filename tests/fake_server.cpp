@@ -23,6 +23,7 @@ namespace ringbench {
 const std::string kFakeFinish =
     fake_event(R"({"object":"text_completion","choices":[{"index":0,"text":"","finish_reason":"length"}]})");
 const std::string kFakeDone = fake_event("[DONE]");
+const std::string kFakeNow = "<now>";
 
 std::string fake_event(const std::string& data) { return "data: " + data + "\n\n"; }
 
@@ -152,6 +153,13 @@ class Socket {
   std::string buffer_;
 };
 
+std::string stamped(std::string bytes) {
+  if (const size_t at = bytes.find(kFakeNow); at != bytes.npos)
+    bytes.replace(at, kFakeNow.size(),
+                  std::to_string(SteadyClock::now().time_since_epoch() / std::chrono::nanoseconds(1)));
+  return bytes;
+}
+
 std::string chunk(const std::string& bytes) {
   char size[32];
   std::snprintf(size, sizeof size, "%zx\r\n", bytes.size());
@@ -229,7 +237,8 @@ struct FakeServer::Impl {
                      "\r\n" + answer.headers + "Transfer-Encoding: chunked\r\n\r\n"))
       return false;
     for (const FakePiece& piece : answer.pieces)
-      if (!wait_until(start, piece.at_s) || !socket.send(answer.raw ? piece.bytes : chunk(piece.bytes))) return false;
+      if (!wait_until(start, piece.at_s) || !socket.send(answer.raw ? piece.bytes : chunk(stamped(piece.bytes))))
+        return false;
     if (answer.end == FakeAnswer::End::stall) wait_until(start, 3600);
     if (answer.end != FakeAnswer::End::whole) return false;
     if (post) ++completed;  // before the last byte: the client may look as soon as it has it

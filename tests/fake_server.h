@@ -39,6 +39,7 @@ std::string fake_event(const std::string& data);  // "data: ...\n\n"
 std::string fake_token(const std::string& text);  // an event of /v1/completions, "text" as in JSON
 std::string fake_usage(int64_t prompt, int64_t completion, int64_t cached = 0);
 extern const std::string kFakeFinish, kFakeDone;
+extern const std::string kFakeNow;  // in a piece: becomes the time at which it is sent, in ns of the monotonic clock
 
 // A whole answer: `tokens` events, the first after first_s, the others each_s apart.
 FakeAnswer fake_stream(int64_t tokens, double first_s = 0, double each_s = 0);
