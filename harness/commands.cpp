@@ -67,8 +67,8 @@ FlagGroup engine_flags() {
             "",
             "LIST",
             "cuda if there is a GPU, else reference",
-            "reference: plain Eigen on the CPU. cuda: the kernels on a GPU. (emulated, the kernels on a CPU, has no "
-            "speeds.)",
+            "reference: plain Eigen on the CPU. cuda: the kernels on a GPU. openai:URL: a server ('ringbench help "
+            "servers'). (emulated, the kernels on a CPU, has no speeds.)",
             {"reference", "cuda", "emulated"},
             true},
            {"--dtype",
@@ -90,6 +90,32 @@ FlagGroup engine_flags() {
             {"off", "quick", "full", "require"}}}};
 }
 
+FlagGroup server_flags() {
+  return {"Server (--engine openai:URL)",
+          {{"--served-model", "", "NAME", "the only one it serves", "The model to ask, as the server names it."},
+           {"--server",
+            "",
+            "LIST",
+            "",
+            "Recipes that start servers, NAME[:VARIANT], in place of --engine: those of 'ringbench help servers'.",
+            {},
+            true},
+           {"--start", "", "COMMAND", "",
+            "Start the server with this shell command, wait until it answers, and stop it in the end. Its output is "
+            "kept in the run's folder."},
+           {"--ready-timeout", "", "DUR", "30m", "How long --start may take to answer."},
+           {"--rate", "", "R", "", "Send --requests at random times, R a second, however many are in flight (e2e)."},
+           {"--goodput",
+            "",
+            "LIMITS",
+            "",
+            "ttft:2s,tpot:50ms,e2e:30s: also say what share of the requests stays within all of them (e2e).",
+            {},
+            true},
+           {"--prompt-file", "", "FILE", "random tokens",
+            "Cut prompts from this text: random tokens send experts other work than texts do."}}};
+}
+
 FlagGroup workload_flags() {
   return {"Workload",
           {{"--ctx", "", "LIST", "8k", "Prompt tokens; for decode, tokens already in the cache. k = 1024.", {}, true},
@@ -99,6 +125,13 @@ FlagGroup workload_flags() {
             "LIST",
             "1",
             "Sequences at once. auto (e2e, with --requests): as many as fit into memory.",
+            {},
+            true},
+           {"--concurrency",
+            "",
+            "LIST",
+            "",
+            "The same as --batch: on a server, how many requests are in flight.",
             {},
             true},
            {"--requests", "", "N", "= batch", "Sequences in all; more than --batch run in waves."},
@@ -200,7 +233,7 @@ FlagGroup output_flags() {
 }
 
 std::vector<FlagGroup> measuring_flags() {
-  return {model_flags(), workload_flags(), method_flags(), engine_flags(), output_flags()};
+  return {model_flags(), workload_flags(), method_flags(), engine_flags(), server_flags(), output_flags()};
 }
 
 // Those flags of the groups above that have the given names, under one heading.

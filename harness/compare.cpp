@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "harness/engines.h"
 #include "harness/records.h"
 #include "harness/statistics.h"
 #include "harness/table.h"
@@ -308,7 +309,17 @@ std::vector<size_t> Comparer::find_partners() const {
   return partners;
 }
 
+// A server computes in a type, on a device and with threads of its own: who allows another engine allows those.
+void Comparer::allow_what_servers_choose() {
+  const auto served = [](const ComparedRow& row) { return is_served(engine_of(row)); };
+  const auto any_served = [&](const auto& rows) { return std::any_of(rows.begin(), rows.end(), served); };
+  if (!contains(options_.across, "engine") || (!any_served(first_.rows) && !any_served(second_.rows))) return;
+  for (const char* name : {"dtype", "device", "chunk", "threads", "depth-fill"})
+    if (!contains(options_.across, name)) options_.across.emplace_back(name);
+}
+
 void Comparer::pair_rows(Comparison& comparison) {
+  allow_what_servers_choose();
   const size_t none = second_.rows.size();
   const std::vector<size_t> partners = find_partners();
   std::vector<bool> left(none, true);

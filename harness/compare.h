@@ -74,6 +74,7 @@ class Comparer {
   };
   static void add(const Result& result, Run& run);
   std::vector<size_t> find_partners() const;
+  void allow_what_servers_choose();
   void pair_rows(Comparison& comparison);
 
   CompareOptions options_;

@@ -56,9 +56,11 @@ void take_logprobs(CompletionEvent& event, const Json& logprobs) {
               element(member(logprobs, "top_logprobs"), i));
   const Json& content = member(logprobs, "content");
   if (!content.is_array()) return;
-  for (const Json& entry : content)
-    add_token(event, member(entry, "token"), member(entry, "token"), member(entry, "logprob"),
+  for (const Json& entry : content) {
+    const Json& id = member(entry, "id");  // of mlx-lm; vLLM has it in place of the token
+    add_token(event, member(entry, "token"), id.is_null() ? member(entry, "token") : id, member(entry, "logprob"),
               member(entry, "top_logprobs"));
+  }
 }
 
 // --- Events ---
@@ -74,7 +76,7 @@ void take_usage(CompletionReply& reply, const Json& usage) {
 }
 
 void take_choice(CompletionReply& reply, CompletionEvent& event, const Json& choice) {
-  const Json& delta = member(choice, "delta");
+  const Json &piece = member(choice, "delta"), &delta = piece.is_null() ? member(choice, "message") : piece;
   event.text = text_of(member(choice, "text")) + text_of(member(delta, "content"));
   for (const char* key : {"reasoning_content", "reasoning"})  // servers differ in the word, none sends both
     if (event.reasoning.empty()) event.reasoning = text_of(member(delta, key));
@@ -108,13 +110,15 @@ Json generate_body(const CompletionRequest& request, ServerKind kind) {
   if (request.seed) sampling["sampling_seed"] = *request.seed;
   if (!request.stop.empty()) sampling["stop"] = request.stop;
   body["sampling_params"] = sampling;
-  body["stream"] = true;
+  if (request.stream) body["stream"] = true;
   if (request.logprobs) body.update({{"return_logprob", true}, {"top_logprobs_num", *request.logprobs}});
   return body;
 }
 
 void put_logprobs(Json& body, const CompletionRequest& request, ServerKind kind) {
-  if (request.api == CompletionApi::chat)
+  if (request.logprobs_flag)
+    body["logprobs"] = true;
+  else if (request.api == CompletionApi::chat)
     body.update({{"logprobs", true}, {"top_logprobs", *request.logprobs}});
   else
     body["logprobs"] = *request.logprobs;
@@ -138,6 +142,7 @@ Json openai_body(const CompletionRequest& request, const std::string& model, Ser
   if (request.seed) body["seed"] = *request.seed;
   if (!request.stop.empty()) body["stop"] = request.stop;
   if (request.logprobs) put_logprobs(body, request, kind);
+  if (!request.stream) return body;
   body["stream"] = true;
   body["stream_options"] = {{"include_usage", true}};
   // With every event, how many tokens there are by now: an event may hold several, or one without a text.

@@ -36,6 +36,8 @@ struct CompletionRequest {
   std::optional<uint64_t> seed;
   std::vector<std::string> stop;
   std::optional<int> logprobs;  // of the token drawn, and of so many likeliest beside it
+  bool logprobs_flag = false;   // "logprobs": true in place of a number, as mlx-lm has it: of the token drawn alone
+  bool stream = true;           // false: one answer when all is there
 };
 
 // The path below the server's base address, and the body. Every sampling parameter that `kind` knows is in it: left
@@ -83,7 +85,7 @@ struct CompletionReply {
   std::string reasoning() const;
 };
 
-// The reply, event by event. What a server may send and should not becomes the reply's error; nothing throws.
+// The reply, event by event; an answer that is no stream is one of them. What a server may send and should not becomes the reply's error; nothing throws.
 class CompletionStream {
  public:
   CompletionStream(CompletionApi api, ServerKind kind, CompletionReply& reply)

@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 
+#include "harness/engines.h"
 #include "harness/environment.h"
 #include "harness/predict.h"
 #include "harness/telemetry.h"
@@ -72,6 +73,13 @@ Result describe_point(const Plan& plan, const Point& point, const RunFacts& fact
   r.isl_actual = point.ctx;
   r.osl_actual = point.phase == "prefill" ? 1 : point.gen;
   r.threads = facts.threads;
+  if (is_served(point.engine)) {  // what it computes in, and how, is its own affair
+    if (!plan.dtype) r.dtype = "unknown";
+    r.kv_dtype = r.state_dtype = std::nullopt;
+    r.chunk = r.threads = std::nullopt;
+    r.rate = plan.rate;
+    if (!plan.rate) r.concurrency = point.batch;
+  }
   r.metric = point.phase == "prefill" ? "ttft_s" : point.phase == "decode" ? "tpot_s" : "e2e_s";
   r.warnings = point.warnings;
   if (point.beyond_window) r.flags += 'X';

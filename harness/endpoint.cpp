@@ -27,7 +27,7 @@ EndpointConnection::EndpointConnection(ServerEndpoint&) {}
 EndpointConnection::~EndpointConnection() = default;
 EndpointConnection::EndpointConnection(EndpointConnection&&) noexcept = default;
 void EndpointConnection::open() {}
-CompletionReply EndpointConnection::send(CompletionApi, const std::string&) { return {}; }
+CompletionReply EndpointConnection::send(CompletionApi, const std::string&, bool) { return {}; }
 
 }  // namespace ringbench
 
@@ -475,14 +475,15 @@ bool ServerEndpoint::reset_cache() {
 struct EndpointConnection::Impl {
   explicit Impl(ServerEndpoint::Impl& of) : server(of) {}
 
-  CompletionReply attempt(CompletionApi api, const std::string& body, Answer& answer);
+  CompletionReply attempt(CompletionApi api, const std::string& body, bool wants_stream, Answer& answer);
   std::optional<double> wait_before_retry(const Answer& answer, size_t retries) const;
 
   ServerEndpoint::Impl& server;
   Connection connection{server.url, server.options, server.key, server.watchdog};
 };
 
-CompletionReply EndpointConnection::Impl::attempt(CompletionApi api, const std::string& body, Answer& answer) {
+CompletionReply EndpointConnection::Impl::attempt(CompletionApi api, const std::string& body, bool wants_stream,
+                                                  Answer& answer) {
   CompletionReply reply;
   SseParser parser;
   CompletionStream stream(api, server.identity.kind, reply);
@@ -504,6 +505,13 @@ CompletionReply EndpointConnection::Impl::attempt(CompletionApi api, const std::
   reply.status = answer.status;
   if (reply.end_s == 0) reply.end_s = now_s() - reply.sent_s;
   plain = server.redacted(plain);
+  const bool whole = !wants_stream && answer.status == 200 && !is_stream(answer) && answer.error.empty();
+  if (whole) {
+    SseEvent event;
+    event.data = plain;
+    stream.take(event, reply.end_s);
+    return reply;
+  }
   if (answer.status == 200 && is_stream(answer) && answer.error.empty()) stream.end();
   if (!reply.error.empty()) return reply;
   if (!answer.error.empty())
@@ -530,11 +538,11 @@ EndpointConnection::EndpointConnection(EndpointConnection&&) noexcept = default;
 
 void EndpointConnection::open() { impl_->connection.exchange("GET", "/v1/models"); }
 
-CompletionReply EndpointConnection::send(CompletionApi api, const std::string& body) {
+CompletionReply EndpointConnection::send(CompletionApi api, const std::string& body, bool stream) {
   std::vector<CompletionReply::Retry> retries;
   while (true) {
     Answer answer;
-    CompletionReply reply = impl_->attempt(api, body, answer);
+    CompletionReply reply = impl_->attempt(api, body, stream, answer);
     reply.error = impl_->server.redacted(reply.error);
     const std::optional<double> wait_s = impl_->wait_before_retry(answer, retries.size());
     if (wait_s && !interrupted()) {

@@ -82,8 +82,8 @@ class EndpointConnection {
   void open();
 
   // Blocks until the reply is there, in whatever state, or until interrupted(). A request of which a byte of an answer
-  // came, other than 429 or 503, is not sent again.
-  CompletionReply send(CompletionApi api, const std::string& body);
+  // came, other than 429 or 503, is not sent again. `stream`: as the body says.
+  CompletionReply send(CompletionApi api, const std::string& body, bool stream = true);
 
  private:
   struct Impl;

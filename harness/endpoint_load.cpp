@@ -62,6 +62,7 @@ class LoadRun {
     int64_t index = 0;
     size_t replica = 0;
     CompletionApi api = CompletionApi::completions;
+    bool stream = true;
     std::string body;
     double at_s = 0;
   };
@@ -154,14 +155,14 @@ class LoadRun {
   Due prepare(int64_t index) const {
     const CompletionRequest request = request_(index);
     const size_t replica = static_cast<size_t>(index) % replicas_.size();
-    return {index, replica, request.api, replicas_[replica]->body(request), 0};
+    return {index, replica, request.api, request.stream, replicas_[replica]->body(request), 0};
   }
 
   // --- One request ---
 
   void send(EndpointConnection& connection, const Due& due) {
     LoadedReply loaded{due.index, due.replica, due.at_s, now_s(), 0, {}};
-    loaded.reply = connection.send(due.api, due.body);
+    loaded.reply = connection.send(due.api, due.body, due.stream);
     loaded.finished_s = loaded.reply.sent_s + loaded.reply.end_s;
     const std::lock_guard lock(report_);
     if (loaded.reply.interrupted || stop_) return;

@@ -5,6 +5,7 @@
 
 #include "cuda/cuda_engine.h"
 #include "cuda/gpu.h"
+#include "harness/endpoint_url.h"
 #include "harness/environment.h"
 #include "harness/failure.h"
 
@@ -26,6 +27,12 @@ std::string default_engine() { return kHaveCuda && driver_is_there() ? "cuda" : 
 void check_engines(const std::vector<std::string>& engines, bool timed) {
   for (const std::string& engine : engines) {
     if (engine == "reference") continue;
+    if (is_served(engine)) {
+      parse_endpoint_urls(engine);
+      if (timed) continue;
+      throw UsageError("--engine: a server can be measured and asked (prefill, decode, e2e, throughput, sweep, eval), " +
+                       std::string("not looked into. Use --engine reference or cuda."));
+    }
     if (engine == "emulated") {
       if (timed)
         throw Failure(ExitCode::environment,
@@ -38,7 +45,7 @@ void check_engines(const std::vector<std::string>& engines, bool timed) {
       if (!driver_is_there()) throw Failure(ExitCode::environment, "no CUDA device (driver not found)" + advice);
     } else {
       throw UsageError("--engine: '" + engine + "' is not an engine of this build. Use reference, " +
-                       (timed ? "" : "emulated ") + "or cuda.");
+                       (timed ? "" : "emulated, ") + "cuda or openai:URL.");
     }
   }
 }

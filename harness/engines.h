@@ -1,5 +1,5 @@
 // engines.h: the engines of this build by name: reference (Eigen, f64 and f32), emulated (the CUDA kernels on a CPU; no
-// speeds), cuda. What they can do, what they are made with unless a flag says otherwise, and what they would hold.
+// speeds), cuda, and servers (openai:URL). What they can do, what they are made with unless a flag says otherwise, and what they would hold.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,9 @@ namespace ringbench {
 
 // "cuda" where this build has it and the machine shows a driver (no CUDA call is made), else "reference".
 std::string default_engine();
+
+// "openai:URL": a server that is asked over HTTP, and no engine of this process.
+inline bool is_served(std::string_view engine) { return engine.starts_with("openai:"); }
 
 // Refuses names that are no engine (exit 2), and what this build or machine lacks (exit 3). With `timed`, engines that
 // record no speeds are refused too.

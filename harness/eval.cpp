@@ -10,6 +10,8 @@ ExitCode run_eval(const EvalRequest&) { throw no_text_libraries("neither tokeniz
 
 #else
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <csignal>
 #include <fstream>
@@ -36,7 +38,10 @@ ExitCode run_eval(const EvalRequest&) { throw no_text_libraries("neither tokeniz
 #include "harness/records.h"
 #include "harness/run_folder.h"
 #include "harness/score.h"
+#include "harness/served.h"
+#include "harness/served_parity.h"
 #include "harness/words.h"
+#include "reference/random.h"
 #include "reference/sha256.h"
 #include "reference/threads.h"
 
@@ -46,8 +51,9 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-constexpr int64_t kSlotsOnCpu = 8, kSlotsOnGpu = 64;
-constexpr double kNoteEvery_s = 60;  // where progress is not a line that is rewritten
+constexpr int64_t kSlotsOnCpu = 8, kSlotsOnGpu = 64;  // a server's as a GPU's
+constexpr int64_t kBytesPerToken = 4;                 // of a prompt whose tokens only the server knows, about
+constexpr double kNoteEvery_s = 60;                   // where progress is not a line that is rewritten
 
 // --- What is asked ---
 
@@ -86,9 +92,9 @@ EvalTask resolve_task(const EvalRequest& request) {
 // What a checkpoint is asked with.
 struct Asked {
   Model model;
-  std::string label;  // of its files and lines: the folder's name
-  Tokenizer tokenizer;
-  const ChatFormat* format = nullptr;
+  std::string label;                   // of its files and lines: the folder's name, or the served model's
+  std::optional<Tokenizer> tokenizer;  // a server has its own
+  const ChatFormat* format = nullptr;  // null: the server's template
   std::vector<int32_t> stop_tokens;
   Strings warnings;
   std::vector<GenerationTask> tasks;  // every question, as often as it is asked
@@ -117,6 +123,18 @@ const ChatFormat& choose_format(const std::string& wanted, const fs::path& check
                    "say which it is with --chat-format " + join(names, ", "));
 }
 
+// Of a server: what it is asked is text, or turns of a chat that it renders itself.
+Asked prepare_served(const EvalRequest& request, const std::string& weights, const ServerIdentity& server) {
+  Asked asked{resolve_model(request.plan.model, request.config_file, weights), {}, {}, nullptr, {}, {}, {}};
+  asked.label = server.model.substr(server.model.rfind('/') + 1);
+  if (request.chat_format != "auto") {
+    asked.format = &chat_format(request.chat_format);
+  } else if (request.thinking != Thinking::model) {
+    throw UsageError("--thinking: the server's own template decides.", "Name the template with --chat-format.");
+  }
+  return asked;
+}
+
 Asked prepare(const EvalRequest& request, const std::string& weights) {
   Model model = resolve_model(request.model, request.config_file, weights);
   if (model.checkpoint.empty())
@@ -134,7 +152,7 @@ Asked prepare(const EvalRequest& request, const std::string& weights) {
   add_end_tokens(folder / "generation_config.json", asked.stop_tokens);
   if (asked.stop_tokens.empty()) add_end_tokens(folder / "config.json", asked.stop_tokens);
   for (const std::string& stop : asked.format->stops)
-    if (const std::vector<int32_t> ids = asked.tokenizer.encode(stop); ids.size() == 1)
+    if (const std::vector<int32_t> ids = asked.tokenizer->encode(stop); ids.size() == 1)
       asked.stop_tokens.push_back(ids.front());
   std::sort(asked.stop_tokens.begin(), asked.stop_tokens.end());
   asked.stop_tokens.erase(std::unique(asked.stop_tokens.begin(), asked.stop_tokens.end()), asked.stop_tokens.end());
@@ -153,6 +171,7 @@ Put put(const EvalRequest& request, const EvalTask& task, const Asked& asked, co
         int64_t sample) {
   const std::vector<size_t> order = choice_order(question, request.plan.seed, sample);
   Put put{fill_prompt(prompt_template(task.prompt), question, order), gold_of(question, order)};
+  if (asked.format == nullptr) return put;
   const ChatMessage turn{"user", put.prompt};
   try {
     put.prompt = render_chat(*asked.format, {&turn, 1}, request.thinking);
@@ -176,13 +195,15 @@ class Eval {
         threads_(plan_.threads > 0 ? plan_.threads : physical_cores()),
         certifier_(plan_.results) {
     check_can_grade(questions_, request.grading);
+    for (const Question& question : questions_.asked) question_of_[question.id] = &question;
     of_programs_ = std::any_of(questions_.asked.begin(), questions_.asked.end(),
                                [](const Question& question) { return question.kind == "code"; });
     for (const std::string& word : request.metrics) check_metric(parse_metric(word));
     for (const std::string& path : plan_.outputs) files_.emplace_back(path, plan_.format);
+    if (is_served(plan_.engine.front())) reach_server();
     std::set<std::string> labels;
     for (const std::string& weights : request.weights.empty() ? Strings{""} : request.weights) {
-      asked_.push_back(prepare(request, weights));
+      asked_.push_back(served_ ? prepare_served(request, weights, served_->identity()) : prepare(request, weights));
       if (!labels.insert(asked_.back().label).second)
         throw UsageError("--weights: two checkpoints are named " + asked_.back().label + ".", "run them one by one");
       points_.push_back(make_point(asked_.back()));
@@ -217,6 +238,14 @@ class Eval {
 
   // --- Before anything runs ---
 
+  void reach_server() {
+    if (request_.weights.size() > 1)
+      throw UsageError("--weights: a server has one model; name its checkpoint or none.");
+    served_ = std::make_unique<Served>(plan_, plan_.engine.front());
+    served_->start(fs::temp_directory_path() / ("ringbench-server-" + std::to_string(getpid()) + ".log"),
+                   [](const std::string&) {});
+  }
+
   std::vector<GenerationTask> tasks_of(const Asked& asked) const {
     std::vector<GenerationTask> tasks;
     for (const Question& question : questions_.asked)
@@ -227,8 +256,9 @@ class Eval {
           continue;
         }
         const Put how = put(request_, task_, asked, question, sample);
-        tasks.push_back({question.id, sample, asked.tokenizer.encode(how.prompt)});
-        if (tasks.back().prompt.empty())
+        tasks.push_back({question.id, sample, {}});
+        if (asked.tokenizer) tasks.back().prompt = asked.tokenizer->encode(how.prompt);
+        if (asked.tokenizer ? tasks.back().prompt.empty() : how.prompt.empty())
           throw UsageError("eval: question " + question.id + " makes an empty prompt.", "see --prompt");
       }
     return tasks;
@@ -240,8 +270,10 @@ class Eval {
     int64_t longest = 0;
     for (const GenerationTask& task : asked.tasks)
       longest = std::max(longest, static_cast<int64_t>(task.prompt.size()));
+    if (served_) longest = guessed_tokens(asked);
     Plan plan = plan_;
-    plan.model = request_.model, plan.config_file = request_.config_file;
+    if (!served_) plan.model = request_.model;
+    plan.config_file = request_.config_file;
     plan.weights = asked.model.checkpoint.string();
     plan.ctx = {longest}, plan.gen = {task_.max_new_tokens};
     plan.requests = samples_in_all();
@@ -256,7 +288,8 @@ class Eval {
     if (task_.questions > 0 && request_.limit == 0 && task_.questions != static_cast<int64_t>(questions_.asked.size()))
       point.warnings.push_back("W-DATA: " + std::to_string(questions_.asked.size()) + " questions; " + task_.name +
                                " has " + std::to_string(task_.questions) + ".");
-    const int64_t wanted = request_.slots > 0 ? request_.slots : runs_on_cpu(point) ? kSlotsOnCpu : kSlotsOnGpu;
+    const bool small = runs_on_cpu(point) && !served_;
+    const int64_t wanted = request_.slots > 0 ? request_.slots : small ? kSlotsOnCpu : kSlotsOnGpu;
     point.requests = std::min(wanted, samples_in_all());
     point.batch = request_.slots > 0 ? point.requests
                                      : batch_that_fits(plan_, point, point.tokens(), threads_,
@@ -264,6 +297,14 @@ class Eval {
     point.requests = samples_in_all();
     check_point_memory(plan_, point, point.tokens(), threads_);
     return point;
+  }
+
+  // The longest prompt, where only the server knows its tokens.
+  int64_t guessed_tokens(const Asked& asked) const {
+    size_t bytes = 1;
+    for (const Question& question : questions_.asked)
+      bytes = std::max(bytes, put(request_, task_, asked, question, 0).prompt.size());
+    return (static_cast<int64_t>(bytes) + kBytesPerToken - 1) / kBytesPerToken;
   }
 
   const char* thinking_word() const {
@@ -280,7 +321,7 @@ class Eval {
             {"left_out", questions_.left_out},
             {"samples", task_.samples},
             {"prompt", prompt_template(task_.prompt)},
-            {"chat_format", asked.format->name},
+            {"chat_format", asked.format == nullptr ? "server" : asked.format->name},
             {"thinking", thinking_word()},
             {"temperature", s.temperature},
             {"top_k", s.top_k},
@@ -340,6 +381,7 @@ class Eval {
     std::set<std::pair<std::string, int64_t> > there;  // question and sample
     int64_t tokens = 0;                                // in all answers
     int64_t tokens_made = 0;                           // by this process
+    double begin_s = 0, told_s = 0;                    // when it began, and said something last
     double seconds = 0;                                // that it took
     std::map<std::string, int64_t> verdicts;
   };
@@ -393,13 +435,13 @@ class Eval {
     out << now.dump(1, ' ', false, Json::error_handler_t::replace) << "\n";
   }
 
-  Json sample_line(const Question& question, const Put& how, Generation&& generation) const {
+  Json sample_line(const Question& question, const Put& how, Generation&& generation, int64_t output_tokens) const {
     if (how.thinks) generation.text = "<think>" + generation.text;
     const bool cut_off = generation.finish_reason == "length";
     Json line = graded_line(question, {generation.sample, generation.text, how.gold, cut_off}, request_.grading);
     line["finish_reason"] = generation.finish_reason;
     line["prompt_tokens"] = generation.prompt_tokens;
-    line["output_tokens"] = generation.tokens.size();
+    line["output_tokens"] = output_tokens;
     line["text"] = generation.text;
     return line;
   }
@@ -422,10 +464,15 @@ class Eval {
     const Point& point = points_[i];
     const Asked& asked = asked_[i];
     Samples samples = open_samples(asked);
-    const std::string title = task_.name + " " + asked.label;
-    progress_->begin(title);
-    certify(point);
+    progress_->begin(task_.name + " " + asked.label);
     Session session;
+    if (served_) {
+      certify_server(point);
+      if (!answer_by_server(point, asked, samples)) return false;
+      report(point, session, samples);
+      return true;
+    }
+    certify(point);
     progress_->update("reading weights");
     session.weights = std::make_unique<Weights>(Weights::load(point.config, point.checkpoint));
     check_weights(asked, point, *session.weights);
@@ -444,10 +491,38 @@ class Eval {
     if (!failed.empty() && !plan_.quiet) progress_->note("warning W-PARITY: " + failed);
   }
 
+  // An answer: graded, counted, kept.
+  void take_answer(const Asked& asked, Generation&& generation, int64_t output_tokens, Samples& samples) {
+    const Question& question = *question_of_.at(generation.question);
+    const Put how = put(request_, task_, asked, question, generation.sample);
+    const Json line = sample_line(question, how, std::move(generation), output_tokens);
+    take(samples, line);
+    if (samples.file) keep(*samples.file, line.dump(-1, ' ', false, Json::error_handler_t::replace));
+  }
+
+  // How far it has come.
+  void tell(const Asked& asked, Samples& samples) {
+    const double now = clock_.wall_s();
+    const auto done = static_cast<int64_t>(samples.there.size());
+    const auto per_s = static_cast<int64_t>(static_cast<double>(samples.tokens_made) / (now - samples.begin_s));
+    const std::string text = grouped(done) + "/" + grouped(samples_in_all()) + " answers, " +
+                             grouped(samples.verdicts["correct"]) + " right, " + grouped(per_s) + " tokens/s";
+    progress_->update(text, static_cast<double>(done));
+    if (!plan_.progress || plan_.quiet || progress_->rewrites() || now - samples.told_s <= kNoteEvery_s) return;
+    samples.told_s = now;
+    progress_->note(task_.name + " " + asked.label + ": " + text);
+  }
+
+  // The samples that are still to be made.
+  std::vector<const GenerationTask*> tasks_left(const Asked& asked, const Samples& samples) const {
+    std::vector<const GenerationTask*> left;
+    for (const GenerationTask& task : asked.tasks)
+      if (!samples.there.contains({task.question, task.sample})) left.push_back(&task);
+    return left;
+  }
+
   bool answer(const Point& point, const Asked& asked, Engine& engine, Samples& samples) {
-    std::map<std::string, const Question*> questions;
-    for (const Question& question : questions_.asked) questions[question.id] = &question;
-    const std::vector<GenerationTask>& tasks = asked.tasks;
+    const std::vector<const GenerationTask*> tasks = tasks_left(asked, samples);
     GenerationOptions options;
     options.sampling = task_.sampling;
     options.seed = plan_.seed;
@@ -457,40 +532,79 @@ class Eval {
     options.stop_tokens = asked.stop_tokens;
     options.stop_strings = request_.stop_strings;
     size_t next = 0;
-    const double begin = clock_.wall_s();
-    double noted = begin;
+    samples.begin_s = samples.told_s = clock_.wall_s();
     GenerationHandlers handlers;
-    handlers.next = [&]() -> std::optional<GenerationTask> {
-      while (next < tasks.size() && samples.there.contains({tasks[next].question, tasks[next].sample})) ++next;
-      return next < tasks.size() ? std::optional(tasks[next++]) : std::nullopt;
-    };
+    handlers.next = [&] { return next < tasks.size() ? std::optional(*tasks[next++]) : std::nullopt; };
     handlers.done = [&](Generation&& generation) {
-      const Question& question = *questions.at(generation.question);
-      const Put how = put(request_, task_, asked, question, generation.sample);
-      const Json line = sample_line(question, how, std::move(generation));
-      take(samples, line);
-      if (samples.file) keep(*samples.file, line.dump(-1, ' ', false, Json::error_handler_t::replace));
+      const auto tokens = static_cast<int64_t>(generation.tokens.size());
+      take_answer(asked, std::move(generation), tokens, samples);
     };
     handlers.step = [&](int64_t made) {
       samples.tokens_made += made;
       if (interrupted()) throw Interrupted();
-      const double now = clock_.wall_s();
-      const auto done = static_cast<int64_t>(samples.there.size());
-      const std::string text = grouped(done) + "/" + grouped(samples_in_all()) + " answers, " +
-                               grouped(samples.verdicts["correct"]) + " right, " +
-                               grouped(static_cast<int64_t>(static_cast<double>(samples.tokens_made) / (now - begin))) +
-                               " tokens/s";
-      progress_->update(text, static_cast<double>(done));
-      if (plan_.progress && !plan_.quiet && !progress_->rewrites() && now - noted > kNoteEvery_s)
-        noted = now, progress_->note(task_.name + " " + asked.label + ": " + text);
+      tell(asked, samples);
     };
     try {
-      generate(engine, asked.tokenizer, options, handlers);
+      generate(engine, *asked.tokenizer, options, handlers);
     } catch (const Interrupted&) {
       return false;
     }
-    samples.seconds = clock_.wall_s() - begin;
+    samples.seconds = clock_.wall_s() - samples.begin_s;
     return true;
+  }
+
+  // --- By a server ---
+
+  CompletionRequest request_for(const Asked& asked, const GenerationTask& task) const {
+    const Put how = put(request_, task_, asked, *question_of_.at(task.question), task.sample);
+    CompletionRequest request;
+    if (asked.format == nullptr) {
+      request.api = CompletionApi::chat;
+      request.messages = {{"user", how.prompt}};
+    } else {
+      request.text = how.prompt;
+    }
+    request.max_tokens = task_.max_new_tokens;
+    request.sampling = task_.sampling;
+    request.seed = random_key(plan_.seed + static_cast<uint64_t>(task.sample), task.question) >> 33;  // 31 bits for all
+    request.stop = request_.stop_strings;
+    return request;
+  }
+
+  void certify_server(const Point& point) {
+    if (plan_.parity == ParityMode::off) return;
+    server_parity_ =
+        check_served(plan_, point, *served_, threads_, [this](const std::string& text) { progress_->update(text); });
+    if (plan_.parity == ParityMode::require && server_parity_.status != "pass")
+      throw Failure(ExitCode::parity, "--parity require: " + point.engine + ": " + server_parity_.text + ".");
+  }
+
+  bool answer_by_server(const Point& point, const Asked& asked, Samples& samples) {
+    const std::vector<const GenerationTask*> tasks = tasks_left(asked, samples);
+    EndpointLoad load;
+    load.streams = static_cast<int>(point.batch);
+    const auto count = static_cast<int64_t>(tasks.size());
+    samples.begin_s = samples.told_s = clock_.wall_s();
+    const int64_t answered = run_load(
+        served_->replicas(), load, count,
+        [&](int64_t index) { return request_for(asked, *tasks[static_cast<size_t>(index)]); },
+        [&](const LoadedReply& loaded) {
+          const CompletionReply& reply = loaded.reply;
+          const GenerationTask& task = *tasks[static_cast<size_t>(loaded.index)];
+          if (!reply.error.empty())
+            throw Failure(ExitCode::environment, "eval: question " + task.question + ": " + reply.error +
+                                                     " The answers before it are kept: go on with --resume.");
+          Generation generation{
+              task.question, task.sample, reply.text(), reply.finish_reason, reply.prompt_tokens.value_or(0), {}};
+          if (const std::string thought = reply.reasoning(); !thought.empty())
+            generation.text = "<think>" + thought + "</think>" + generation.text;
+          const int64_t tokens = reply.completion_tokens.value_or(static_cast<int64_t>(reply.events.size()));
+          samples.tokens_made += tokens;
+          take_answer(asked, std::move(generation), tokens, samples);
+          tell(asked, samples);
+        });
+    samples.seconds = clock_.wall_s() - samples.begin_s;
+    return answered == count && !interrupted();
   }
 
   static void keep(LineFile& file, const std::string& line) {
@@ -508,15 +622,20 @@ class Eval {
     std::istringstream lines(samples.lines);
     const ScoreFile scored = read_score_lines(lines, "samples of " + task_.name);
     const SampleTotals totals = totals_of(scored);
-    const Report engine_report = session.engine->report();
+    const Report engine_report = served_ ? Report() : session.engine->report();
     const size_t first = results_.size();
     for (const Metric& metric : metrics_of(request_.metrics, scored)) {
       const std::vector<double> values = question_values(scored, metric, task_.name);
       const Score score = score_by(scored, metric, values);
-      Result row =
-          describe_point(plan_, point, {"eval", engine_device_name(point.engine), commit_, threads_, std::nullopt});
-      describe_engine(session, engine_report, row);
-      certifier_.describe(row);
+      Result row = describe_point(plan_, point, {"eval", device_name(point), commit_, threads_, std::nullopt});
+      if (served_) {
+        row.server = served_->identity().text();
+        row.weights = asked_of(point).label;
+        server_parity_.describe(row);
+      } else {
+        describe_engine(session, engine_report, row);
+        certifier_.describe(row);
+      }
       row.isl_actual = row.osl_actual = std::nullopt;
       row.task = task_.name;
       row.metric = metric.text;
@@ -542,9 +661,13 @@ class Eval {
     }
     char text[32];
     std::snprintf(text, sizeof text, "%.1f %%", results_[first].value.value_or(0));
-    progress_->end_point(task_.name + " " + point.checkpoint.filename().string(), text,
-                         static_cast<double>(samples_in_all()));
+    progress_->end_point(task_.name + " " + asked_of(point).label, text, static_cast<double>(samples_in_all()));
   }
+
+  static std::string device_name(const Point& point) {
+    return is_served(point.engine) ? "unknown" : engine_device_name(point.engine);
+  }
+  const Asked& asked_of(const Point& point) const { return asked_[static_cast<size_t>(&point - points_.data())]; }
 
   // Of the same model and task, where somebody states one.
   Maybe<double> published_score(const Point& point) const {
@@ -561,11 +684,13 @@ class Eval {
     std::ostringstream line;
     line << "ringbench eval " << shell_word(task_.name);
     if (!request_.data.empty()) line << " --data " << shell_word(task_.data.filename().string());
-    line << " --weights " << shell_word(point.checkpoint.filename().string()) << " --n " << task_.samples
-         << " --temperature " << s.temperature << " --top-p " << s.top_p << " --top-k " << s.top_k << " --min-p "
-         << s.min_p << " --repetition-penalty " << s.repetition_penalty << " --max-new-tokens " << task_.max_new_tokens
-         << " --prompt " << shell_word(task_.prompt) << " --seed " << plan_.seed << " --engine " << point.engine
-         << " --dtype " << name_of(point.dtype);
+    if (!point.checkpoint.empty()) line << " --weights " << shell_word(point.checkpoint.filename().string());
+    if (served_ && point.checkpoint.empty()) line << " --model " << point.config.name;
+    line << " --n " << task_.samples << " --temperature " << s.temperature << " --top-p " << s.top_p << " --top-k "
+         << s.top_k << " --min-p " << s.min_p << " --repetition-penalty " << s.repetition_penalty
+         << " --max-new-tokens " << task_.max_new_tokens << " --prompt " << shell_word(task_.prompt) << " --seed "
+         << plan_.seed << " --engine " << point.engine
+         << (served_ ? "" : " --dtype " + std::string(name_of(point.dtype)));
     if (request_.limit > 0) line << " --limit " << request_.limit;
     if (request_.chat_format != "auto") line << " --chat-format " << request_.chat_format;
     if (request_.thinking != Thinking::model) line << " --thinking " << thinking_word();
@@ -623,7 +748,10 @@ class Eval {
   EvalTask task_;
   Questions questions_;
   int threads_ = 1;
-  bool of_programs_ = false;  // some questions want one
+  bool of_programs_ = false;                            // some questions want one
+  std::map<std::string, const Question*> question_of_;  // by id
+  std::unique_ptr<Served> served_;                      // where the engine is a server
+  ServedParity server_parity_;
   Certifier certifier_;
   std::vector<Asked> asked_;   // one for each checkpoint
   std::vector<Point> points_;  // as many

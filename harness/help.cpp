@@ -12,6 +12,7 @@
 #include "harness/import.h"
 #include "harness/plan.h"
 #include "harness/result.h"
+#include "harness/server_recipe.h"
 #include "harness/words.h"
 
 namespace ringbench {
@@ -403,12 +404,13 @@ std::string help_command(const CommandLine& command) {
   return text;
 }
 
-std::vector<std::string> topic_names() { return {"metrics", "grid", "schema", "exit-codes"}; }
+std::vector<std::string> topic_names() { return {"metrics", "grid", "schema", "servers", "exit-codes"}; }
 
 std::string help_topic(const std::string& topic) {
   if (topic == "metrics") return metrics_topic();
   if (topic == "grid") return grid_topic();
   if (topic == "schema") return schema_topic();
+  if (topic == "servers") return servers_topic();
   if (topic == "exit-codes") return exit_codes_topic();
   if (topic == "man") return man_page();
   for (const CommandLine& command : command_lines())

@@ -35,6 +35,7 @@
 #include "harness/run.h"
 #include "harness/runs.h"
 #include "harness/score.h"
+#include "harness/server_recipe.h"
 #include "harness/sweep.h"
 #include "harness/tokenize.h"
 #include "harness/validate.h"
@@ -57,13 +58,19 @@ std::vector<std::string> all_words(char** argv) {
   return words;
 }
 
+// With --server, the grids as those servers run them.
+std::vector<Grid> as_served(const Arguments& a, std::vector<Grid> grids) {
+  return a.given("--server") ? on_servers(grids, split_list(a.all("--server"), "--server")) : grids;
+}
+
 int measure(const Arguments& a, Command command, char** argv) {
   a.refuse_words(0);
   Plan plan = read_plan(a, command);
   plan.argv = all_words(argv);
+  const RunRequest request{std::string(name_of(command)), as_served(a, {{command, plan}})};
   restart_with_passive_waiting(argv);
   install_signal_handlers();
-  return static_cast<int>(run_measurements({std::string(name_of(command)), {{command, plan}}}));
+  return static_cast<int>(run_measurements(request));
 }
 
 int info(const Arguments& a) {
@@ -180,7 +187,9 @@ int sweep_main(const Arguments& a, char** argv) {
   }
   const std::vector<std::string> engines =
       a.given("--engine") ? split_list(a.all("--engine"), "--engine") : std::vector{default_engine()};
-  const bool cpu = std::find(engines.begin(), engines.end(), "cuda") == engines.end();
+  const bool cpu = !a.given("--server") && std::all_of(engines.begin(), engines.end(), [](const std::string& engine) {
+    return engine == "reference" || engine == "emulated";
+  });
   RunRequest request{sweep.name, {}};
   for (const SweepWords& grid : words_of_grids(
            sweep, a.flag_words({"--plan", "--print-plan", "--list", "--find-crossover", "--validate"}), cpu)) {
@@ -188,6 +197,7 @@ int sweep_main(const Arguments& a, char** argv) {
     if (!a.given("--total-budget")) plan.total_budget_s.reset();  // that of `throughput` is for a single question
     request.grids.push_back({grid.command, std::move(plan)});
   }
+  request.grids = as_served(a, std::move(request.grids));
   request.grids.front().plan.argv = all_words(argv);
   restart_with_passive_waiting(argv);
   install_signal_handlers();

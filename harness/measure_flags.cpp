@@ -1,6 +1,7 @@
 #include "harness/measure_flags.h"
 
 #include <algorithm>
+#include <cctype>
 
 #include "harness/engines.h"
 #include "harness/words.h"
@@ -82,8 +83,12 @@ void read_model(const Arguments& a, Plan& plan) {
 }
 
 void read_engine(const Arguments& a, Plan& plan) {
+  if (a.given("--server") && (a.given("--engine") || a.given("--start")))
+    throw UsageError("--server starts a server and measures it: leave --engine and --start out.");
   if (a.given("--engine"))
     plan.engine = split_list(a.all("--engine"), "--engine");
+  else if (a.given("--server"))
+    plan.engine = {"openai:http://127.0.0.1"};  // on_servers() says which
   else
     plan.engine = {default_engine()};
   check_engines(plan.engine, true);
@@ -97,6 +102,54 @@ void read_engine(const Arguments& a, Plan& plan) {
                                                           {"quick", ParityMode::quick},
                                                           {"full", ParityMode::full},
                                                           {"require", ParityMode::require}});
+}
+
+// "ttft:2s,tpot:50ms"
+Goodput parse_goodput(const std::vector<std::string>& texts) {
+  Goodput goodput;
+  for (const std::string& word : split_list(texts, "--goodput")) {
+    const size_t colon = std::min(word.find(':'), word.size());
+    const std::string name = word.substr(0, colon);
+    std::optional<double>* limit = name == "ttft"   ? &goodput.ttft_s
+                                   : name == "tpot" ? &goodput.tpot_s
+                                   : name == "e2e"  ? &goodput.e2e_s
+                                                    : nullptr;
+    if (limit == nullptr || colon == word.size())
+      throw UsageError("--goodput: '" + word + "' is not a limit. Write ttft:2s, tpot:50ms or e2e:30s.");
+    *limit = parse_duration_s(word.substr(colon + 1), "--goodput");
+  }
+  return goodput;
+}
+
+// The preset that the served model's name ends with: "inclusionAI/Ring-mini-linear-2.0".
+std::string preset_of(const std::string& served_model) {
+  std::string name = served_model.substr(served_model.rfind('/') + 1);
+  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+  const std::vector<std::string> presets = preset_names();
+  return std::find(presets.begin(), presets.end(), name) == presets.end() ? "" : name;
+}
+
+void read_server(const Arguments& a, Plan& plan) {
+  const bool served = std::any_of(plan.engine.begin(), plan.engine.end(), [](const auto& e) { return is_served(e); });
+  for (const char* flag : {"--served-model", "--start", "--ready-timeout", "--rate", "--goodput", "--prompt-file"})
+    if (a.given(flag) && !served)
+      throw UsageError(std::string(flag) + " is for a server: --engine openai:URL.", "see: ringbench help servers");
+  plan.served_model = a.text_or("--served-model", "");
+  plan.start = a.text_or("--start", "");
+  if (a.given("--ready-timeout")) plan.ready_timeout_s = parse_duration_s(a.text("--ready-timeout"), "--ready-timeout");
+  if (a.given("--rate")) {
+    plan.rate = parse_decimal(a.text("--rate"), "--rate");
+    if (!(*plan.rate > 0)) throw UsageError("--rate: '" + a.text("--rate") + "' is not above 0.");
+    if (!a.given("--requests")) throw UsageError("--rate needs --requests N: how many are sent.");
+  }
+  if (a.given("--goodput")) plan.goodput = parse_goodput(a.all("--goodput"));
+  plan.prompt_file = a.text_or("--prompt-file", "");
+  const bool model_is_known = plan.model != "auto" || !plan.weights.empty() || !plan.config_file.empty();
+  if (!served || model_is_known || a.given("--server")) return;
+  plan.model = preset_of(plan.served_model);
+  if (plan.model.empty())
+    throw UsageError("--engine openai:URL: which model does it serve? Its shape is not asked over HTTP.",
+                     "say it with --model PRESET, --weights DIR or --config FILE");
 }
 
 // Counts, and 0 for auto.
@@ -120,7 +173,10 @@ void read_shard(const std::string& text, Plan& plan) {
 void read_workload(const Arguments& a, Plan& plan) {
   if (a.given("--ctx")) plan.ctx = parse_token_list(a.all("--ctx"), "--ctx", 0);
   if (a.given("--gen")) plan.gen = parse_token_list(a.all("--gen"), "--gen", 1);
+  if (a.given("--batch") && a.given("--concurrency"))
+    throw UsageError("--concurrency is another name for --batch: give one of them.");
   if (a.given("--batch")) plan.batch = parse_batch(a.all("--batch"));
+  if (a.given("--concurrency")) plan.batch = parse_count_list(a.all("--concurrency"), "--concurrency");
   if (a.given("--requests")) plan.requests = parse_small_count(a, "--requests", 1);
   if (a.given("--memory-limit")) plan.memory_limit = parse_bytes(a.text("--memory-limit"), "--memory-limit");
   if (a.given("--depth-fill"))
@@ -205,6 +261,7 @@ Plan read_plan(const Arguments& a, Command command) {
   Plan plan;
   read_model(a, plan);
   read_engine(a, plan);
+  read_server(a, plan);
   read_workload(a, plan);
   read_method(a, plan, command);
   read_output(a, plan);

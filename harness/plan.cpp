@@ -33,7 +33,7 @@ void set_command_defaults(Plan& plan, Command command, bool total_budget_given) 
   const bool both = command == Command::throughput;  // its question is how much faster than the softmax twin
   if (plan.hybrid.empty())
     plan.hybrid = both ? std::vector<std::string>{"model", "softmax"} : std::vector<std::string>{"model"};
-  const bool cpu = std::find(plan.engine.begin(), plan.engine.end(), "cuda") == plan.engine.end();
+  const bool cpu = std::all_of(plan.engine.begin(), plan.engine.end(), [](const auto& e) { return e == "reference"; });
   if (both && cpu && !total_budget_given) plan.total_budget_s = 150;  // as long as a person waits for a first answer
   if (plan.full) {
     plan.estimate = EstimateMode::never;
@@ -305,6 +305,8 @@ std::string point_id(const Plan& plan, const Point& point) {
        << "\nyarn=" << point.yarn_factor << ":" << point.yarn_original
        << "\nrouting=" << (plan.routing == Routing::uniform ? "uniform" : "measured") << "\nseed=" << plan.seed
        << "\ntask=\n";
+  if (plan.rate) text << "rate=" << *plan.rate << "\n";
+  if (!plan.prompt_file.empty()) text << "prompt=" << fs::path(plan.prompt_file).filename().string() << "\n";
   return sha256_hex(text.str()).substr(0, 16);
 }
 
@@ -353,6 +355,8 @@ void resolve(const Plan& plan, const Model& model, const Indices& at, Point& poi
     apply_yarn(point.config, plan.yarn[at.at("yarn")], length, point.warnings);
     if (point.ctx == 0 && point.phase != "decode")
       throw UsageError("--ctx 0: " + point.phase + " needs a prompt of at least 1 token.");
+    if (point.batch == 0 && is_served(point.engine))
+      throw UsageError("--batch auto is for our own engines: what fits into a server's memory is the server's to say.");
     if (point.batch == 0 && (!plan.requests || point.phase != "e2e"))
       throw UsageError("--batch auto needs --requests N and the command e2e: as many of N as fit run at once.");
     if (point.requests < point.batch)
@@ -405,12 +409,17 @@ bool expand_grid(const Grid& grid, size_t number, std::set<std::string>& seen, s
     point.grid = number;
     point.phase = phases_of(command)[at.at("phase")];
     resolve(plan, model, at, point);
+    const bool other_layout = point.error.empty() && point.config.layer_types != model.config.layer_types;
+    if (is_served(point.engine) && other_layout) {
+      if (plan.hybrid.size() > 1) continue;  // for the other engines of the list
+      point.error = "a server has the layers of its model, not " + point.hybrid + ": leave --hybrid and --layers out.";
+    }
     if (!meets_conditions(plan, point)) continue;
     met = true;
     point.config_sha = point.config.sha();
     point.id = point_id(plan, point);
     point.dtype = plan.dtype.value_or(default_dtype(point.engine));
-    point.chunk = plan.chunk.value_or(default_chunk(point.engine));
+    point.chunk = is_served(point.engine) ? 0 : plan.chunk.value_or(default_chunk(point.engine));
     if (!seen.insert(point_key(point)).second) continue;
     if (point.error.empty()) choose_weights(plan, model, point);
     points.push_back(std::move(point));
@@ -502,7 +511,11 @@ std::string repro_command(const Plan& plan, const Point& point) {
     add("--depth-fill", plan.depth_fill == DepthFill::real ? "real" : "synthetic");
   if (plan.chunk) add("--chunk", std::to_string(*plan.chunk));
   add("--engine", point.engine);
-  add("--dtype", std::string(name_of(point.dtype)));
+  if (!is_served(point.engine) || plan.dtype) add("--dtype", std::string(name_of(point.dtype)));
+  if (!plan.served_model.empty()) add("--served-model", plan.served_model);
+  if (!plan.start.empty()) add("--start", plan.start);
+  if (plan.rate) add("--rate", number_text(*plan.rate));
+  if (!plan.prompt_file.empty()) add("--prompt-file", last_part(plan.prompt_file));
   for (const std::string& kernel : plan.kernels) add("--kernel", kernel);
   add("--seed", std::to_string(plan.seed));
   if (plan.full) command += " --full";

@@ -29,6 +29,11 @@ enum class Retry { none, failed, oom, timeout, all };  // which points without a
 enum class Format { table, md, csv, json, jsonl, sql };
 enum class ColorWhen { automatic, always, never };
 
+// How long a request may take to count as served well; empty: as long as it likes.
+struct Goodput {
+  std::optional<double> ttft_s, tpot_s, e2e_s;
+};
+
 struct Plan {
   // The model.
   std::string model = "auto";                // preset, checkpoint folder, or repository in the Hugging Face cache
@@ -50,6 +55,14 @@ struct Plan {
   std::vector<std::string> kernels;  // "operator=variant": forced
   int threads = 0;                   // 0: physical cores
   ParityMode parity = ParityMode::quick;
+
+  // An engine that is a server (openai:URL).
+  std::string served_model;            // empty: the only one that it serves
+  std::string start;                   // a command that starts it; empty: it is there
+  double ready_timeout_s = 1800;       // of that command
+  std::optional<double> rate;          // requests a second, at random; empty: as many as `batch` at any time
+  std::optional<Goodput> goodput;
+  std::string prompt_file;             // a text that prompts are cut from; empty: random tokens
 
   // The workload.
   std::vector<int64_t> ctx = {8192};

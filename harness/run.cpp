@@ -29,6 +29,7 @@
 #include "harness/records.h"
 #include "harness/result.h"
 #include "harness/run_folder.h"
+#include "harness/servers.h"
 #include "harness/session.h"
 #include "harness/speedup.h"
 #include "harness/telemetry.h"
@@ -52,6 +53,7 @@ struct Attempt {
   Lane lane;
   std::vector<Result> rows;  // of its points
   Session* session = nullptr;
+  Served* served = nullptr;  // in place of a session
   MeasuringRun run;
   std::unique_ptr<Measurement> measurement;  // null: estimated, or failed
   Repetitions done;
@@ -164,7 +166,9 @@ class Run {
   void begin(const std::string& what) {
     for (const std::string& path : whole_.outputs) files_.emplace_back(path, whole_.format);
     if (points_.size() == 1 && !by_groups(points_.front())) check_memory(points_.front());
+    reach_servers();
     open_folder(what);
+    if (folder_) servers_.write_down(folder_->path());
     begin_s_ = clock_.wall_s();
     const int64_t points = count_work();
     progress_ = std::make_unique<Progress>(whole_.progress && !whole_.quiet, points, work_left_, clock_);
@@ -259,7 +263,7 @@ class Run {
     std::map<std::string, size_t> compared;                  // turn of points that are compared
     for (const size_t i : order) {
       Point point = points_[i];
-      const bool many_gens = point.phase == "e2e" && point.error.empty();
+      const bool many_gens = point.phase == "e2e" && point.error.empty() && !is_served(point.engine);
       if (many_gens) point.gen = 0;
       const std::string lane_key = session_key(point) + " " + std::to_string(point.requests);
       if (const auto found = lanes.find(lane_key); many_gens && found != lanes.end()) {
@@ -459,7 +463,7 @@ class Run {
     for (Attempt& attempt : attempts) {
       guard(attempt, [&] {
         conclude(attempt, attempts.size() > 1);
-        if (attempt.measurement) describe_hardware(attempt, seen, attempts.size() == 1);
+        if (attempt.session != nullptr && attempt.measurement) describe_hardware(attempt, seen, attempts.size() == 1);
       });
       for (size_t k = 0; k < attempt.lane.size(); ++k) failed |= keep(attempt.lane[k], std::move(attempt.rows[k]));
     }
@@ -468,7 +472,7 @@ class Run {
 
   Attempt attempt_of(Lane lane) {
     const Plan& plan = plan_of(points_[lane.front()]);
-    return {std::move(lane), {}, nullptr, {plan, clock_, threads_, {}}, nullptr, {}, 0, 0, 0, 0};
+    return {std::move(lane), {}, nullptr, nullptr, {plan, clock_, threads_, {}}, nullptr, {}, 0, 0, 0, 0};
   }
 
   static bool goes_on(const Attempt& attempt) { return attempt.measurement && attempt.done.stop.empty(); }
@@ -476,6 +480,8 @@ class Run {
 
   void begin(Attempt& attempt) {
     for (const size_t i : attempt.lane) attempt.rows.push_back(describe(points_[i]));
+    const Point& point = point_of(attempt);
+    if (is_served(point.engine) && point.error.empty()) attempt.served = &reach(point);  // or the run ends here
     attempt.run.step = [this, &attempt](const std::string& text) {
       progress_->update(text);
       const double spent = attempt.spent_s + clock_.wall_s() - attempt.begin_s;
@@ -488,6 +494,11 @@ class Run {
     const Point& point = point_of(attempt);
     if (!point.error.empty()) throw Failure(ExitCode::points_failed, point.error);
     attempt.budget_s = budget_s(attempt.lane);
+    if (attempt.served != nullptr) {
+      parity_of_server(point);
+      attempt.measurement = make_served_measurement(attempt.run, point, *attempt.served);
+      return attempt.measurement->prepare();
+    }
     if (by_groups(point)) return measure_groups(attempt);
     Session& session = *(attempt.session = &session_for(point));
     session.engine->report();  // expert loads of this point only
@@ -529,6 +540,11 @@ class Run {
   }
 
   void conclude(Attempt& attempt, bool among_others) {
+    if (attempt.served != nullptr) {
+      attempt.rows.front().interleaved = among_others;
+      attempt.measurement->finish(attempt.done, attempt.rows);
+      return parity_of_server(point_of(attempt)).describe(attempt.rows.front());
+    }
     if (attempt.session == nullptr) return;  // estimated by layer groups
     const bool measured = attempt.measurement != nullptr;
     if (measured) attempt.measurement->finish(attempt.done, attempt.rows);
@@ -551,7 +567,8 @@ class Run {
 
   // What the hardware does while repetitions run.
   template <class Work> TelemetrySummary watch(const std::deque<Attempt>& attempts, const Work& work) {
-    const bool any = std::any_of(attempts.begin(), attempts.end(), [](const Attempt& a) { return goes_on(a); });
+    const auto ours = [](const Attempt& a) { return goes_on(a) && a.served == nullptr; };  // a server's is elsewhere
+    const bool any = std::any_of(attempts.begin(), attempts.end(), ours);
     if (!any || whole_.telemetry_hz <= 0) return work(), TelemetrySummary();
     Telemetry& telemetry = telemetry_of(point_of(attempts.front()));
     if (!telemetry.problem().empty()) return work(), TelemetrySummary();  // there is nothing to see
@@ -649,6 +666,31 @@ class Run {
     results_[i] = std::move(row);
     work_left_ -= work_[i];
     return failed;
+  }
+
+  // --- Servers ---
+
+  Served& reach(const Point& point) {
+    Served& served = servers_.reach(plan_of(point), point, folder_ ? folder_->path() : std::filesystem::path(),
+                                    [this](const std::string& text) {
+                                      if (progress_) progress_->update(text);
+                                    });
+    if (folder_) servers_.write_down(folder_->path());
+    return served;
+  }
+
+  // Those that are there already: where nobody answers, nothing is run.
+  void reach_servers() {
+    for (const Point& point : points_)
+      if (is_served(point.engine) && plan_of(point).start.empty()) reach(point);
+  }
+
+  const ServedParity& parity_of_server(const Point& point) {
+    const auto warn = [this](const std::string& text) {
+      if (!whole_.quiet) progress_->note("warning " + text);
+    };
+    return servers_.certify(
+        plan_of(point), point, threads_, [this](const std::string& text) { progress_->update(text); }, warn);
   }
 
   // --- Sessions ---
@@ -819,7 +861,7 @@ class Run {
   // Asked once for each engine.
   const std::string& device_name(const std::string& engine) const {
     std::string& name = device_names_[engine];
-    if (name.empty()) name = engine_device_name(engine);
+    if (name.empty()) name = is_served(engine) ? "unknown" : engine_device_name(engine);
     return name;
   }
 
@@ -898,6 +940,7 @@ class Run {
   const RunFolder* in_turn_with_ = nullptr;  // run_folder.h
   Certifier certifier_;
   std::map<std::string, Session> sessions_;  // by key; of the turn being measured
+  Servers servers_;
 };
 
 }  // namespace

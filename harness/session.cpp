@@ -40,6 +40,7 @@ EngineOptions engine_options(const Plan& plan, const Point& point, int64_t max_t
 }
 
 Memory plan_point_memory(const Plan& plan, const Point& point, int64_t max_tokens, int threads) {
+  if (is_served(point.engine)) return {};  // not ours to plan
   Memory memory = plan_engine_memory(point.engine, point.config, engine_options(plan, point, max_tokens, threads));
   if (point.phase == "decode" || can_estimate(point))
     memory.workspace +=

@@ -169,7 +169,10 @@ std::vector<std::string> split_list(const std::vector<std::string>& texts, std::
 double parse_duration_s(std::string_view text, std::string_view flag) {
   std::string_view number = text;
   double unit = 1;
-  if (number.ends_with('s') || number.ends_with('m') || number.ends_with('h')) {
+  if (number.ends_with("ms")) {
+    unit = 1e-3;
+    number.remove_suffix(2);
+  } else if (number.ends_with('s') || number.ends_with('m') || number.ends_with('h')) {
     unit = number.back() == 's' ? 1 : number.back() == 'm' ? 60 : 3600;
     number.remove_suffix(1);
   }

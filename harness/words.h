@@ -19,7 +19,7 @@ int64_t parse_count(std::string_view text, std::string_view flag, int64_t minimu
 std::vector<int64_t> parse_count_list(const std::vector<std::string>& texts, std::string_view flag);
 // "a,b" and repeated flags, in order.
 std::vector<std::string> split_list(const std::vector<std::string>& texts, std::string_view flag);
-// Seconds: 90, 90s, 10m, 1.5h.
+// Seconds: 90, 90s, 10m, 1.5h, 50ms.
 double parse_duration_s(std::string_view text, std::string_view flag);
 // A number above 0, such as a percentage with or without its sign: "2", "0.5%".
 double parse_percent(std::string_view text, std::string_view flag);

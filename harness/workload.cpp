@@ -23,6 +23,16 @@ bool is_linear(const Engine& engine, int layer) {
 
 }  // namespace
 
+std::vector<int32_t> random_prompt(const PromptOf& prompt, int64_t position, int64_t tokens) {
+  const uint64_t key =
+      random_key(prompt.seed, "input") ^ mix64(static_cast<uint64_t>(prompt.repetition * 65536 + prompt.sequence));
+  const auto vocab = static_cast<uint64_t>(prompt.vocab_size);
+  std::vector<int32_t> ids(static_cast<size_t>(tokens));
+  for (size_t t = 0; t < ids.size(); ++t)
+    ids[t] = static_cast<int32_t>(random_bits(key, static_cast<uint64_t>(position) + t) % vocab);
+  return ids;
+}
+
 Workload::Workload(Engine& engine, int64_t batch, int64_t chunk, uint64_t seed, Clock& clock)
     : engine_(engine),
       batch_(batch),
@@ -36,12 +46,7 @@ void Workload::reset() {
 }
 
 std::vector<int32_t> Workload::input(int64_t sequence, int64_t position, int64_t tokens) const {
-  const uint64_t key = random_key(seed_, "input") ^ mix64(static_cast<uint64_t>(repetition_ * 65536 + sequence));
-  const auto vocab = static_cast<uint64_t>(engine_.config().vocab_size);
-  std::vector<int32_t> ids(static_cast<size_t>(tokens));
-  for (size_t t = 0; t < ids.size(); ++t)
-    ids[t] = static_cast<int32_t>(random_bits(key, static_cast<uint64_t>(position) + t) % vocab);
-  return ids;
+  return random_prompt({seed_, repetition_, sequence, engine_.config().vocab_size}, position, tokens);
 }
 
 Elapsed Workload::prefill(int64_t tokens, const std::function<void(int64_t)>& done) {

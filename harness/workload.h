@@ -26,6 +26,15 @@ struct Elapsed {
 // Thrown between two chunks or steps when a signal has asked the run to end.
 struct Interrupted {};
 
+// Whose prompt it is: the same everywhere for the same four.
+struct PromptOf {
+  uint64_t seed = 0;
+  int64_t repetition = 0, sequence = 0;
+  int64_t vocab_size = 0;
+};
+// Random tokens [position, position + tokens) of it.
+std::vector<int32_t> random_prompt(const PromptOf& prompt, int64_t position, int64_t tokens);
+
 class Workload {
  public:
   // Sequences 0 .. batch - 1 of `engine`; `chunk` tokens of each go together (0: all).

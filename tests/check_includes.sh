@@ -23,7 +23,7 @@ violations() (
   forbid 'cuda/.*' '(harness|evals|tests)/' "cuda/ knows reference/ only"
   forbid 'cuda/.*' reference/ "cuda/ shares types, no equations" "\"reference/($border)\.h\""
   forbid 'evals/.*' '(cuda|harness|tests)/' "evals/ knows reference/ only"
-  forbid 'evals/.*' 'reference/' "evals/ knows engine.h, config.h and random.h" '"reference/(engine|config|random)\.h"'
+  forbid 'evals/.*' 'reference/' "evals/ knows engine.h, config.h, random.h and sha256.h" '"reference/(engine|config|random|sha256)\.h"'
   forbid 'harness/.*' 'tests/' "nothing includes tests/"
   forbid '(cuda|evals|harness)/.*' 'Eigen/|unsupported/Eigen' "Eigen stays in reference/" '^harness/bench_[a-z_]+\.cpp:'
   forbid '.*\.(h|cuh|in)' 'nlohmann/json\.hpp' "nlohmann/json only in .cpp files, and in what only they include" \

@@ -134,18 +134,37 @@ claim "its tokens and logprobs are the reference's" equal $? 0
 echo "$output"
 
 # ---- ringbench as its client --------------------------------------------------------------------------------------
-# TO BE COMPLETED when --engine openai: is there. The server takes no token ids (text with flag L), some six connections
-# in one moment without a second's delay, and generates 32 streams at once.
-#   run() { output=$("$program" "$@" 2>&1 </dev/null) && code=0 || code=$?; }
-#   url=http://127.0.0.1:$port
-#   run throughput --engine "openai:$url" --weights "$place/model" --ctx 64,256 --gen 16 --batch 1,4 --reps 3
-#   claim "throughput measures it" equal "$code" 0
-#   run eval tiny-math --engine "openai:$url" --weights "$place/model" --limit 20 --n 1 --temperature 0
-#   claim "eval asks it" equal "$code" 0  # greedy: the answers of --engine reference --slope-layer-offset mlx
-#   ... logprob parity in a row: pass with --slope-layer-offset mlx, fail without
-#   ... one plan on the reference and on it, and compare --across engine
-#   ... a wrong model name: exit 3, and the message lists what is served
-# ---- end of what is to be completed -------------------------------------------------------------------------------
+# The server takes no token ids and generates 32 streams at once; it computes slopes by mlx's layer index.
+cd "$work"
+run() { output=$("$program" "$@" 2>&1 </dev/null) && code=0 || code=$?; }
+field() { python3 -c 'import json, sys; print(*(json.loads(line)[sys.argv[1]] for line in open(sys.argv[2])))' "$@"; }
+same_model=(--weights "$place/model" --slope-layer-offset mlx --dtype f32)
+served=("${same_model[@]}" --engine "openai:http://127.0.0.1:$port")
+points=(--ctx 64,256 --gen 8 --reps 2 --warmup 0)
+
+run throughput "${served[@]}" "${points[@]}" --batch 1,4 -o served.jsonl
+claim "throughput measures it" equal "$code" 0
+claim "its prompts have as many tokens as was asked for" equal "$(field isl_actual served.jsonl)" "64 64 256 256 64 64 256 256"
+claim "its log-probabilities are the reference's" equal "$(field parity served.jsonl | tr ' ' '\n' | sort -u)" "pass"
+claim "the engine of others says who it is" equal "$(field weights served.jsonl | tr ' ' '\n' | sort -u)" "model"
+
+run throughput "${same_model[@]}" --engine reference "${points[@]}" --batch 1,4 --parity off --hybrid model -o ours.jsonl
+claim "the same plan runs on the reference" equal "$code" 0
+run compare ours.jsonl served.jsonl --across engine --fail-on none
+claim "compare pairs their rows" equal "$code" 0
+claim "all of them" lacks "UNMATCHED 8"
+run prefill "${served[@]/mlx/0}" --ctx 64 --reps 1 --parity require
+claim "with slopes by another index it is no longer the reference" equal "$code" 4
+
+run eval tiny-math "${served[@]}" --chat-format none --limit 12 --n 1 --temperature 0 --format jsonl -o eval-served.jsonl
+claim "eval asks it" equal "$code" 0
+run eval tiny-math "${same_model[@]}" --engine reference --limit 12 --n 1 --temperature 0 --parity off -o eval-ours.jsonl
+claim "eval asks the reference" equal "$code" 0
+claim "both have the same score" equal "$(field value eval-served.jsonl)" "$(field value eval-ours.jsonl)"
+
+run prefill "${served[@]}" --ctx 64 --served-model nobody/nothing
+claim "a model that it has not is refused" equal "$code" 3
+claim "with what it has" prints "$(readlink -f "$place/model")"
 
 # ---- it is gone afterwards ----------------------------------------------------------------------------------------
 claim "it lived through all of this" kill -0 "$server"

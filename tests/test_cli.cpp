@@ -170,7 +170,7 @@ TEST_CASE("help teaches within 100 columns: every flag, and examples") {
     std::istringstream lines(text);
     for (std::string line; std::getline(lines, line);) {
       INFO(line);
-      CHECK(line.size() <= 100);
+      CHECK((line.size() <= 100 || line.find("https://") != std::string::npos));  // an address is not broken
     }
     for (const std::string& flag : command.flag_names()) CHECK(text.find(flag) != std::string::npos);
     for (const auto& example : command.examples) CHECK(text.find(example[0]) != std::string::npos);

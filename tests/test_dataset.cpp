@@ -131,7 +131,7 @@ TEST_CASE("files that are no data sets are refused", "[dataset]") {
              Catch::Contains("question 1 is there twice"));
   CHECK_THAT(refusal("{}", ".json"), Catch::Contains("neither a list"));
   CHECK_THAT(refusal("Question,Answer\nQ", ".csv"), Catch::Contains("line 2 has 1 cells, the header has 2"));
-  CHECK_THAT(refusal("Question,Answer\n\"Q", ".csv"), Catch::Contains("does not end"));
+  CHECK_THAT(refusal("Question,Answer\n\"Q", ".csv"), Catch::Contains(":2: a quote is not closed"));
   CHECK_THROWS_WITH(read_dataset("nowhere.jsonl"), Catch::Contains("nowhere.jsonl"));
 }
 
