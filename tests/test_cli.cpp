@@ -170,14 +170,15 @@ TEST_CASE("help teaches within 100 columns: every flag, and examples") {
     std::istringstream lines(text);
     for (std::string line; std::getline(lines, line);) {
       INFO(line);
-      CHECK((line.size() <= 100 || line.find("https://") != std::string::npos));  // an address is not broken
+      CHECK(line.size() <= 100);
     }
     for (const std::string& flag : command.flag_names()) CHECK(text.find(flag) != std::string::npos);
     for (const auto& example : command.examples) CHECK(text.find(example[0]) != std::string::npos);
   }
   for (const std::string& topic : topic_names()) {
     std::istringstream lines(help_topic(topic));
-    for (std::string line; std::getline(lines, line);) CHECK(line.size() <= 100);
+    for (std::string line; std::getline(lines, line);)
+      CHECK((line.size() <= 100 || line.find("https://") != std::string::npos));  // an address is not broken
   }
   CHECK(help_topic("schema").find("est_anchor_error") != std::string::npos);
   CHECK(help_topic("exit-codes").find("130") != std::string::npos);
