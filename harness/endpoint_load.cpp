@@ -85,6 +85,7 @@ class LoadRun {
   void add_worker() {  // with turn_
     try {
       workers_.emplace_back([this] { work(); });
+      ++idle_;
     } catch (const std::system_error&) {
       throw Failure(ExitCode::environment,
                     "the system allows no more than " + std::to_string(workers_.size()) + " threads here.",
@@ -108,7 +109,10 @@ class LoadRun {
       std::vector<EndpointConnection> connections;
       for (const std::unique_ptr<ServerEndpoint>& replica : replicas_) connections.emplace_back(*replica).open();
       if (load_.kind == Kind::batch) wait_at_start();
-      while (const std::optional<Due> due = next_due()) send(connections[due->replica], *due);
+      while (const std::optional<Due> due = next_due()) {
+        send(connections[due->replica], *due);
+        ++idle_;
+      }
     } catch (...) {
       stop();
     }
@@ -134,13 +138,12 @@ class LoadRun {
   // One worker at a time waits for the next arrival, and sees to a successor first: so there are as many as were needed
   // at once and one more, not `streams` of them for a load that needs few.
   std::optional<Due> next_arrival() {
-    ++waiting_;
     const std::lock_guard lock(turn_);
-    --waiting_;
+    --idle_;
     const std::optional<int64_t> index = next_index();
     if (!index) return {};
     if (*index == 0) started_s_ = now_s();  // when the first connection is there
-    if (waiting_ == 0 && std::ssize(workers_) < streams_) add_worker();
+    if (idle_ == 0 && std::ssize(workers_) < streams_) add_worker();
     Due due = prepare(*index);
     due.at_s = started_s_ + arrivals_[static_cast<size_t>(*index)];
     if (!wait_until(due.at_s)) return {};
@@ -179,7 +182,8 @@ class LoadRun {
   std::vector<Due> batch_;        // of a batch, [count]
   double started_s_ = 0;          // of an open load
 
-  std::atomic<int64_t> next_ = 0, waiting_ = 0;
+  std::atomic<int64_t> next_ = 0;
+  std::atomic<int64_t> idle_ = 0;  // workers that start, or wait for their turn
   std::atomic<bool> stop_ = false;
   std::mutex turn_;                  // to wait for the next arrival; of workers_
   std::deque<std::thread> workers_;  // they stay where they are while it grows

@@ -537,6 +537,7 @@ TEST_CASE("prefix cache counters under the names of each server, over all its en
   CHECK(counters("vllm:gpu_prefix_cache_queries 3\nvllm:gpu_prefix_cache_hits 2\n") == "3 2");
   CHECK(counters("sglang:prompt_tokens_total{m=\"x\"} 9.0\nsglang:cached_tokens_total{m=\"x\"} 4.0\n") == "9 4");
   CHECK(counters("vllm:prefix_cache_queries_total 5\n") == "none");
+  CHECK(counters("vllm:prefix_cache_queries_total_x 5\nvllm:prefix_cache_hits_total_x 3\n") == "none");
   CHECK(counters("nonsense\n{}\n \n") == "none");
 }
 

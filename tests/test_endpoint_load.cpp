@@ -159,6 +159,20 @@ TEST_CASE("an open load goes on while earlier requests are unanswered, with as m
   CHECK(server.connections() <= 12);  // ten, one to follow, and that for questions
 }
 
+TEST_CASE("an open load that needs few connections has few") {
+  const FakeServer server;
+  const auto replicas = replicas_at(server.url());
+  std::atomic<int64_t> replied = 0;
+  const auto after_the_one_before = [&](int64_t i) {
+    while (replied < i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return numbered(i);
+  };
+  CHECK(run_load(replicas, load_of(Kind::open, 100, 1000), 50, after_the_one_before,
+                 [&](const LoadedReply&) { ++replied; }) == 50);
+  // One that waits, one that sends, one to follow, that for questions, and a few that were slow to be idle again.
+  CHECK(server.connections() <= 10);
+}
+
 TEST_CASE("a batch is released when all connections are there") {
   std::atomic<int64_t> connections_at_first = 0;
   const FakeServer* running = nullptr;

@@ -54,6 +54,16 @@ std::string family(const fs::path& pids) {
 
 bool never() { return false; }
 
+// Standard input from which nothing comes and that does not end, for as long as this lives.
+struct SilentInput {
+  int before = dup(STDIN_FILENO), ends[2] = {-1, -1};
+  SilentInput() { CHECK((pipe(ends) == 0 && dup2(ends[0], STDIN_FILENO) == STDIN_FILENO)); }
+  ~SilentInput() {
+    if (before >= 0) dup2(before, STDIN_FILENO);
+    for (const int descriptor : {before, ends[0], ends[1]}) close(descriptor);
+  }
+};
+
 std::string failure_of(ServerProcess& server, double timeout_s) {
   try {
     server.wait_until_ready(never, timeout_s);
@@ -70,6 +80,7 @@ TEST_CASE("a server is waited for; its output goes to the end of its log, and it
   const Folder folder;
   const fs::path log = folder.path / "log", ready = folder.path / "ready";
   std::ofstream(log) << "before\n";
+  const SilentInput input;
   ServerProcess server("cat; echo out; echo err >&2; sleep 1.2; touch " + ready.string() + "; sleep 1000", log);
   std::vector<double> waited_s;
   server.wait_until_ready([&] { return fs::exists(ready); }, 60, [&](double s) { waited_s.push_back(s); });
@@ -158,7 +169,7 @@ TEST_CASE("a server does not outlive us, also where we are killed") {
   const fs::path pids = folder.path / "pids";
   const pid_t child = fork();
   if (child == 0) {
-    const ServerProcess server(family(pids), folder.path / "log");
+    const ServerProcess server("trap '' TERM; " + family(pids), folder.path / "log", 0.2);
     pause();
     _exit(1);
   }

@@ -47,6 +47,7 @@ const Stream kStreams[] = {
     {"data: {\"text\":\"\xF0\x9F\x98\x80\"}\r\n\r\ndata: [DONE]\r\n\r\n",
      "message||{\"text\":\"\xF0\x9F\x98\x80\"}\nmessage||[DONE]\n"},
     {"data:\r\n\r\n\r\n: ping\r\n\r\nnonsense: x\r\ndata: y\r\n\r\n", "message||\nmessage||y\n"},
+    {"data: a\r\ndata: b\r\n\r\ndata: c\rdata: d\r\r", "message||a\nb\nmessage||c\nd\n"},
     {"", ""},
     {"\n\n\r\r\r\n\r\n", ""},
 };
