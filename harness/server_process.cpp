@@ -32,8 +32,18 @@ constexpr size_t kLogLines = 6;
 
 // --- In the keeper ---
 
+// Blocked and not ignored: one that comes before the command runs waits for it.
+void block_signals(bool block) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  if (block)
+    for (const int signal_number : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, signal_number);
+  sigprocmask(SIG_SETMASK, &signals, nullptr);
+}
+
 [[noreturn]] void become_server(const char* command, pid_t keeper) {
   for (const int signal_number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) signal(signal_number, SIG_DFL);
+  block_signals(false);
   prctl(PR_SET_PDEATHSIG, SIGKILL);  // should the keeper itself be killed
   if (getppid() == keeper) execl("/bin/sh", "sh", "-c", command, static_cast<char*>(nullptr));
   _exit(127);
@@ -49,7 +59,7 @@ bool reap(pid_t server, int& exit_status) {
 }
 
 [[noreturn]] void end_group(pid_t server, int grace_ms) {
-  kill(0, SIGTERM);  // but us, who ignore it
+  kill(0, SIGTERM);  // with us, who block it
   int exit_status = 0;
   for (int waited_ms = 0; waited_ms < grace_ms && reap(server, exit_status); waited_ms += kLook_ms)
     poll(nullptr, 0, kLook_ms);
@@ -58,10 +68,7 @@ bool reap(pid_t server, int& exit_status) {
 }
 
 [[noreturn]] void keep(const char* command, int lifeline, int log, int grace_ms) {
-  for (const int signal_number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) signal(signal_number, SIG_IGN);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
+  block_signals(true);
   dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
   dup2(log, STDOUT_FILENO);
   dup2(log, STDERR_FILENO);
@@ -78,7 +85,7 @@ bool reap(pid_t server, int& exit_status) {
     if (poll(&end, 1, kLook_ms) > 0) end_group(server, grace_ms);
     reap(server, exit_status);
   }
-  _exit(exit_status);  // what it left behind ends with stop()
+  _exit(exit_status);  // what it left behind ends with the ServerProcess
 }
 
 // --- In the program ---
