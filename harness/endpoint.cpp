@@ -65,7 +65,8 @@ using namespace std::chrono_literals;
 constexpr char kKeyVariable[] = "RINGBENCH_API_KEY";
 constexpr size_t kPlainBytes = size_t{4} << 20;  // of an answer that is no stream; /metrics can be long
 constexpr double kFirstWait_s = 0.5;             // before a retry; doubled with each
-constexpr double kReady_s = 5;                   // for a server that may not be there yet
+constexpr double kQuestion_s = 30;               // for an answer of a few lines
+constexpr double kReady_s = 5;                   // the same of a server that may not be there yet
 constexpr auto kWatchEvery = 20ms;               // how late a timeout or a signal may be noticed
 
 // Writing to a connection that the other side closed raises SIGPIPE, which ends a program. Not for this thread, while
@@ -97,6 +98,12 @@ std::string api_key() {
                      ": has characters that a key cannot have (spaces, line ends, letters "
                      "beyond ASCII).");
   return text;
+}
+
+EndpointOptions hasty(EndpointOptions options, double most_s) {
+  options.connect_s = std::min(options.connect_s, most_s);
+  options.stall_s = std::min(options.stall_s, most_s);
+  return options;
 }
 
 // --- One connection ---
@@ -363,10 +370,11 @@ struct ServerEndpoint::Impl {
 
   const EndpointUrl url;
   const EndpointOptions options;
+  const EndpointOptions questions = hasty(options, kQuestion_s);
   const std::string key = api_key();
   ServerIdentity identity;
   Watchdog watchdog;
-  Connection control{url, options, key, watchdog};  // for questions; requests have connections of their own
+  Connection control{url, questions, key, watchdog};  // for questions; requests have connections of their own
 };
 
 void ServerEndpoint::Impl::check_models_answer(const Answer& answer) const {
@@ -431,8 +439,7 @@ const ServerIdentity& ServerEndpoint::connect() {
 }
 
 bool ServerEndpoint::is_ready() {
-  EndpointOptions options = impl_->options;
-  options.connect_s = options.stall_s = kReady_s;
+  const EndpointOptions options = hasty(impl_->options, kReady_s);
   Connection connection(impl_->url, options, impl_->key, impl_->watchdog);
   return connection.exchange("GET", "/v1/models").status == 200 || connection.exchange("GET", "/health").status == 200;
 }

@@ -39,6 +39,7 @@ struct CacheCounters {
   double queried = 0, hit = 0;
 };
 
+// For one thread, but for body() and the connections.
 class ServerEndpoint {
  public:
   // No network yet. The key is that of the environment variable RINGBENCH_API_KEY, if it is set. Throws UsageError for
