@@ -329,6 +329,19 @@ TEST_CASE("a stream cut into chunks at any byte is the same reply, also within a
   CHECK(server.connections() == 2);  // one for questions, one for all requests
 }
 
+TEST_CASE("mlx-lm's answer, as it was recorded: HTTP/1.0, ended by the end of the connection") {
+  FakeAnswer answer;
+  answer.raw = true;
+  answer.pieces = {{0, read_file(RINGBENCH_SOURCE_DIR "/tests/streams/mlx-lm.http")}};
+  const CompletionReply reply = reply_to(answer);
+  CHECK(reply.error == "");
+  CHECK(reply.text() == "1 + 2 =");
+  CHECK(reply.finish_reason == "length");
+  CHECK(reply.events.size() == 6);  // comments are none
+  CHECK(reply.prompt_tokens == 5);
+  CHECK(reply.completion_tokens == 4);
+}
+
 TEST_CASE("a slow trickle, byte by byte, is a whole reply") {
   FakeAnswer answer;
   for (const char c : fake_token("a") + kFakeFinish + kFakeDone) answer.pieces.push_back({0, {c}});
