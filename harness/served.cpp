@@ -41,6 +41,10 @@ void Served::start(const std::filesystem::path& log, const std::function<void(co
   }
   for (const auto& replica : replicas_) identities_.push_back(replica->connect());
   refusal_of_token_ids_ = replicas_.front()->refusal_of_token_ids();
+  if (refusal_of_token_ids_.empty() || identity().kind != ServerKind::sglang) return;
+  if (!replicas_.front()->refusal_of_token_ids(CompletionApi::generate).empty()) return;
+  api_ = CompletionApi::generate;
+  refusal_of_token_ids_.clear();
 }
 
 void Served::wait_for(ServerEndpoint& replica, const std::function<void(const std::string&)>& progress) {

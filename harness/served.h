@@ -29,6 +29,7 @@ class Served {
 
   const std::vector<std::unique_ptr<ServerEndpoint>>& replicas() const { return replicas_; }
   const ServerIdentity& identity() const { return identities_.front(); }
+  CompletionApi api() const { return api_; }  // of prompts that are measured
   // Why it does not take prompts of token ids; empty: it does.
   const std::string& refusal_of_token_ids() const { return refusal_of_token_ids_; }
   std::string settings() const;  // one line of JSON, for the run's folder: a list of replicas
@@ -45,6 +46,7 @@ class Served {
   const Plan& plan_;
   std::vector<std::unique_ptr<ServerEndpoint>> replicas_;
   std::vector<ServerIdentity> identities_;
+  CompletionApi api_ = CompletionApi::completions;
   std::string refusal_of_token_ids_;
   uint64_t input_seed_;
   std::unique_ptr<ServerProcess> process_;

@@ -142,6 +142,7 @@ class ServedMeasurement : public Measurement {
     }
     const auto request_of = [&](int64_t index) {
       CompletionRequest request;
+      request.api = served_.api();
       request.max_tokens = tokens;
       request.fixed_length = true;
       request.sampling.temperature = 0;

@@ -53,6 +53,7 @@ Continuation ask(const Tokenizer& tokenizer, Served& served, uint64_t seed, int6
   const std::string text = random_text(tokenizer, seed, index);
   Continuation continuation{tokenizer.encode(text), {}, {}};
   CompletionRequest request;
+  request.api = served.api();
   if (served.refusal_of_token_ids().empty())
     request.tokens = continuation.prompt;
   else

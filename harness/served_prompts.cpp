@@ -43,7 +43,7 @@ bool continues_character(char c) { return (static_cast<unsigned char>(c) & 0xc0)
 }  // namespace
 
 ServedPrompts::ServedPrompts(const Plan& plan, const Point& point, bool token_ids, uint64_t seed)
-    : seed_(seed), vocab_size_(point.config.vocab_size), token_ids_(token_ids) {
+    : seed_(random_key(seed, point.id)), vocab_size_(point.config.vocab_size), token_ids_(token_ids) {
 #if defined(RINGBENCH_HAVE_TOKENIZER)
   if (!point.checkpoint.empty() && fs::exists(point.checkpoint / "tokenizer.json")) {
     try {

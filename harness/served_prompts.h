@@ -15,9 +15,10 @@ namespace ringbench {
 
 class ServedPrompts {
  public:
-  // `token_ids`: whether the server takes them. Where texts are cut, the tokenizer of the point's checkpoint counts, if
-  // it has one; else a token is a word, or four bytes of a file. Throws UsageError for a file that cannot be read or is
-  // shorter than a prompt.
+  // What `seed` makes is of this point alone: a longer prompt does not begin with a shorter one. `token_ids`: whether
+  // the server takes them. Where texts are cut, the tokenizer of the point's checkpoint counts, if it has one; else a
+  // token is a word, or four bytes of a file. Throws UsageError for a file that cannot be read or is shorter than a
+  // prompt.
   ServedPrompts(const Plan& plan, const Point& point, bool token_ids, uint64_t seed);
 
   void put(CompletionRequest& request, int64_t repetition, int64_t sequence, int64_t tokens) const;

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "evals/tokenizer.h"
 #include "harness/failure.h"
@@ -102,6 +103,23 @@ TEST_CASE("prefill, decode and e2e of a server count from when a request is due"
   CHECK(mine.at(0)["point_id"] == prefill["point_id"]);
   CHECK(Json::parse(read_file(run_folder(folder.path / "results/runs") / "servers.jsonl")).at(0)["model"] ==
         "org/tiny-model");
+}
+
+TEST_CASE("no prompt is sent twice, in no run", "[served]") {
+  std::mutex mutex;
+  std::multiset<std::string> prompts;
+  FakeServer server([&](const FakeRequest& request) {
+    const std::lock_guard lock(mutex);
+    prompts.insert(Json::parse(request.body).at("prompt").dump().substr(0, 12));  // a prefix is enough for a cache
+    return answer_to(request);
+  });
+  server.set_page("/v1/models", models);
+  const Folder folder;
+  for (int i = 0; i < 2; ++i)
+    CHECK(measure(server, "prefill --ctx 64,128 --batch 3 --reps 2 --warmup 1 --seed 5", folder.path).code == 0);
+  CHECK(prompts.erase("[1,2,3]") == 2);  // whether ids are taken
+  CHECK(prompts.size() == 2 * 2 * 3 * 3);
+  CHECK(std::set<std::string>(prompts.begin(), prompts.end()).size() == prompts.size());
 }
 
 TEST_CASE("an open load comes at its own times, and says what share was served in time", "[served]") {
