@@ -75,6 +75,7 @@ Result describe_point(const Plan& plan, const Point& point, const RunFacts& fact
   r.threads = facts.threads;
   if (is_served(point.engine)) {  // what it computes in, and how, is its own affair
     if (!plan.dtype) r.dtype = "unknown";
+    if (point.checkpoint.empty()) r.weights = plan.served_model.empty() ? "served" : plan.served_model;
     r.kv_dtype = r.state_dtype = std::nullopt;
     r.chunk = r.threads = std::nullopt;
     r.rate = plan.rate;

@@ -89,6 +89,7 @@ class Run {
         row.error = point.error;
         continue;
       }
+      if (is_served(point.engine)) continue;
       const Memory memory = planned_memory(point);
       describe_memory(memory, row);
       if (const int64_t free = free_memory(point.engine); memory.total() > free) {
@@ -97,14 +98,18 @@ class Run {
       }
     }
     double work = 0;
-    bool predicted = true;
-    for (size_t i = 0; i < points_.size(); ++i)
-      if (mine_[i]) work += work_[i], predicted &= peaks(points_[i].engine).has_value();
+    bool predicted = true, served = false;
+    for (size_t i = 0; i < points_.size(); ++i) {
+      if (!mine_[i]) continue;
+      served |= is_served(points_[i].engine);
+      work += is_served(points_[i].engine) ? 0 : work_[i];
+      predicted &= is_served(points_[i].engine) || peaks(points_[i].engine).has_value();
+    }
     Remarks remarks;
     remarks.lines.push_back("dry run: " + std::to_string(rows.size()) + " points, roughly " + duration_text(work) +
                             " for one pass over each at " +
                             (predicted ? "the peaks of this machine" : "rates of a small CPU") +
-                            ", and most have six or more; nothing was run");
+                            (served ? " and what servers take" : "") + ", and most have six or more; nothing was run");
     if (!predicted) remarks.lines.push_back("seconds of each point: after 'ringbench doctor --calibrate'");
     write_results(std::cout, whole_.format, rows, remarks);
     return ExitCode::ok;
