@@ -6,6 +6,7 @@
 #include <limits>
 #include <stdexcept>
 
+#include "reference/f16.h"
 #include "reference/random.h"
 
 namespace ringbench {
@@ -25,6 +26,13 @@ std::vector<double> to_doubles(const HostTensorView& tensor) {
     case DType::f64: widen(tensor.as<double>()); break;
     case DType::f32: widen(tensor.as<float>()); break;
     case DType::bf16: widen(tensor.as<bf16>()); break;
+    case DType::f16: {
+      std::vector<uint16_t> bits(static_cast<size_t>(tensor.size()));
+      std::memcpy(bits.data(), tensor.data, static_cast<size_t>(tensor.bytes()));
+      values.resize(bits.size());
+      std::transform(bits.begin(), bits.end(), values.begin(), half_to_float);
+      break;
+    }
     case DType::i64: widen(tensor.as<int64_t>()); break;
     case DType::i32: widen(tensor.as<int32_t>()); break;
     default: throw std::logic_error("parity: no numbers in a tensor of " + std::string(name_of(tensor.dtype)));

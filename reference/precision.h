@@ -6,13 +6,14 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <span>
 
 #include "reference/bf16.h"
 
 namespace ringbench {
 
-enum class Rounding { none, f32, bf16, fp8_e4m3 };
+enum class Rounding { none, f32, bf16, fp8_e4m3, tf32, f16 };
 
 // Rounding points of one forward pass, in the order a token meets them. `none` keeps the engine's arithmetic type.
 struct Precision {
@@ -39,6 +40,19 @@ inline double nearest_e4m3(double x) {
   return std::clamp(std::nearbyint(x / spacing) * spacing, -448.0, 448.0);
 }
 
+// What a tensor core reads of an f32: 10 bits of mantissa; the rest is ignored.
+inline double truncated_tf32(double x) {
+  return static_cast<double>(std::bit_cast<float>(std::bit_cast<uint32_t>(static_cast<float>(x)) & 0xffffe000u));
+}
+
+// The nearest half (10 bits of mantissa, smallest normal 2^-14), ties to even; beyond 65504 infinity.
+inline double nearest_f16(double x) {
+  if (x == 0 || !std::isfinite(x)) return x;
+  const double spacing = std::ldexp(1.0, std::max(std::ilogb(x), -14) - 10);
+  const double nearest = std::nearbyint(x / spacing) * spacing;
+  return std::abs(nearest) <= 65504 ? nearest : std::copysign(std::numeric_limits<double>::infinity(), x);
+}
+
 // Rounds every value; fp8 with one scale (largest magnitude / 448) for each run of `row` values, as fp8 kernels do.
 template <class Real> void round_to(Rounding rounding, std::span<Real> values, size_t row) {
   switch (rounding) {
@@ -48,6 +62,12 @@ template <class Real> void round_to(Rounding rounding, std::span<Real> values, s
       return;
     case Rounding::bf16:
       for (Real& x : values) x = static_cast<Real>(static_cast<float>(bf16(static_cast<float>(x))));
+      return;
+    case Rounding::tf32:
+      for (Real& x : values) x = static_cast<Real>(truncated_tf32(static_cast<double>(x)));
+      return;
+    case Rounding::f16:
+      for (Real& x : values) x = static_cast<Real>(nearest_f16(static_cast<double>(x)));
       return;
     case Rounding::fp8_e4m3:
       for (size_t begin = 0; begin < values.size(); begin += row) {

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <limits>
 
+#include "reference/f16.h"
 #include "reference/random.h"
 #include "reference/sha256.h"
 
@@ -159,14 +160,6 @@ class Lister {
   std::string prefix_;
   std::vector<Listed> list_;
 };
-
-// IEEE half to float, exactly; subnormals come out right because 2^112 scales them up. NaN and infinity stay so.
-float half_to_float(uint16_t bits) {
-  const uint32_t sign = static_cast<uint32_t>(bits & 0x8000) << 16;
-  const uint32_t magnitude = static_cast<uint32_t>(bits & 0x7fff) << 13;
-  const uint32_t finite = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) * 0x1p112f);
-  return std::bit_cast<float>(sign | ((bits & 0x7c00) == 0x7c00 ? magnitude | 0x7f800000u : finite));
-}
 
 // Elements of type Stored, which may lie at any address. `widen` takes the stored bits to a float or double.
 template <class Stored, class Real, class Widen> void convert(const std::byte* data, std::span<Real> out, Widen widen) {
