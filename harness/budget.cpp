@@ -56,12 +56,11 @@ Judgement judge(const Discrepancy& candidate, const Discrepancy& unavoidable, do
   Judgement j;
   j.budget = std::max(floor * gain.rms, kTolerance * unavoidable.rms);
   const double peak = unavoidable.rms > 0 ? unavoidable.max / unavoidable.rms : 0;
-  const double max_budget =
-      std::max({8 * floor * gain.max, kTolerance * peak * floor, kMaxTolerance * unavoidable.max});
-  j.pass = candidate.masks_agree && candidate.rms <= j.budget && candidate.max <= max_budget;
+  j.max_budget = std::max({8 * floor * gain.max, kTolerance * peak * floor, kMaxTolerance * unavoidable.max});
+  j.pass = candidate.masks_agree && candidate.rms <= j.budget && candidate.max <= j.max_budget;
   char text[160];
   std::snprintf(text, sizeof text, "rms %.2e of %.2e, max %.2e of %.2e", candidate.rms, j.budget, candidate.max,
-                max_budget);
+                j.max_budget);
   j.text = text;
   if (!candidate.masks_agree)
     j.text = "NaN or infinity where the truth has none (or the reverse), element " + std::to_string(candidate.worst);
