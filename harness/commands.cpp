@@ -954,13 +954,49 @@ std::vector<CommandLine> make_command_lines() {
         {},
         true},
        {"--save", "", "DIR", "", "Write the engine's tensors and logits, with the names of tests/goldens."},
-       {"--load", "", "DIR", "", "Judge such a dump, whoever wrote it, in place of an engine."}}};
+       {"--load",
+        "",
+        "DIR",
+        "",
+        "Judge such a dump, whoever wrote it, in place of an engine. NAME=DIR: outputs of cases; of two, the first is "
+        "the baseline.",
+        {},
+        true},
+       {"--names", "", "FILE", "",
+        "JSON: names of tests/goldens for tensors that a dump calls otherwise, {\"h.{i}.attn.query\": "
+        "\"layer.{i}.q\"}."}}};
+  FlagGroup case_flags = {
+      "Somebody else's kernel",
+      {{"--emit", "", "DIR", "", "Write cases: inputs, outputs in f64, parameters; a folder each."},
+       {"--op",
+        "",
+        "LIST",
+        "all",
+        "Operators: linear_attention, softmax_attention, group_norm_gate, qk_norm_rope, router, moe, or all.",
+        {},
+        true},
+       {"--shapes",
+        "",
+        "LIST",
+        "ring-lite,ring-mini,ring-flash,awkward",
+        "Widths of the published models, and small ones around the edges of kernels.",
+        {},
+        true},
+       {"--cases", "", "DIR", "cases", "Where the cases are whose outputs --load NAME=DIR judges."},
+       {"--rounding",
+        "",
+        "LIST",
+        "by the tensors' types",
+        "What the budget is made with: inputs, dot, state, output = f64, f32, tf32, bf16, f16 or fp8, such as "
+        "dot=tf32,state=f32.",
+        {},
+        true}}};
   FlagGroup parity_output = pick("Output", {"--format", "--json", "--output", "--results", "--no-save", "--quiet",
                                             "--verbose", "--no-progress", "--help"});
   for (Flag& flag : parity_output.flags) {
     if (flag.name == "--format")
-      flag.text = "table, md, or json: the certificate. csv too for --self-test and --ablate.",
-      flag.choices = {"table", "md", "csv", "json"};
+      flag.text = "table, md, or json: the certificate. csv too for --self-test, --ablate and cases, jsonl for cases.",
+      flag.choices = {"table", "md", "csv", "json", "jsonl"};
     if (flag.name == "--results") flag.text = "The certificate goes to DIR/parity/<id>.json.";
     if (flag.name == "--no-save") flag.text = "Keep no certificate.";
     if (flag.name == "--verbose") flag.text = "Every check, not only those that failed.";
@@ -973,12 +1009,14 @@ std::vector<CommandLine> make_command_lines() {
        "Compares an engine with the reference in f64. What it may differ by is measured, not chosen: the reference "
        "once "
        "more with the engine's own rounding. Writes a certificate that speed rows refer to. Exit 4 if a check failed.",
-       {parity_flags, level_flags, parity_output},
+       {parity_flags, level_flags, case_flags, parity_output},
        {},
        {{"ringbench parity --model tiny", "the CUDA kernels, on a GPU or emulated"},
         {"ringbench parity --level depth --ctx 384k --layers 3", "one step over a long cache"},
         {"ringbench parity --self-test", "does it notice planted faults?"},
-        {"ringbench parity --model ring-nano-linear --ablate all", "which rounding matters"}}});
+        {"ringbench parity --model ring-nano-linear --ablate all", "which rounding matters"},
+        {"ringbench parity --op linear_attention --emit cases", "cases for your kernel"},
+        {"ringbench parity --load base=a --load mine=b --format md", "is it right, is it faster: a table to paste"}}});
   commands.push_back(
       {"kernels",
        "the kernel variants of every operator, best first",

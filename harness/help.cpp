@@ -114,6 +114,22 @@ std::string schema_topic() {
   return text + "\nuser\n" + beside("  tag_K", "For each --tag K=V. (string)", 30);
 }
 
+// From install to paste, as it would be typed.
+std::string kernel_recipe() {
+  return R"(Somebody else's kernel
+
+  cmake --preset default && cmake --build build --target ringbench  # no GPU is needed to judge
+  pip install numpy safetensors torch       # for the runner; without torch it hands out numpy arrays
+  ringbench parity --op linear_attention --emit cases               # inputs, truth in f64, case.json
+  run="python3 harness/foreign/run_case.py cases/linear_attention-*"
+  $run --run adapters:fla_chunk --out base  # or fla_naive, fla_recurrent, seg_la, thunderkittens
+  $run --run mine:kernel --out mine         # mine.py: kernel(inputs, case) returns {"o": ..., "state": ...}
+  ringbench parity --load base=base --load mine=mine                # which is wrong, by how much, and why
+  ringbench parity --load mine=mine --rounding dot=tf32             # a budget for where your kernel rounds
+  ringbench parity --load base=base --load mine=mine --format md    # the table to paste
+)";
+}
+
 std::string parity_topic() {
   return wrap(
       "What is compared\n\n"
@@ -396,7 +412,7 @@ std::string help_command(const CommandLine& command) {
     for (const Flag& flag : group.flags) text += beside("  " + flag_title(flag), flag_text(flag), 28);
   }
   if (!command.examples.empty()) text += "\nexamples:\n" + examples_text(command);
-  if (command.name == "parity") text += "\n" + parity_topic();
+  if (command.name == "parity") text += "\n" + parity_topic() + "\n" + kernel_recipe();
   if (command.name == "figures") text += "\n" + figures_topic();
   if (command.name == "claims") text += "\nThe rule\n\n" + wrap(claims_rule(), 0);
   if (command.name == "compare") text += "\n" + compare_rule();

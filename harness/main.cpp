@@ -12,6 +12,7 @@
 
 #include "cuda/gpu.h"
 #include "harness/arguments.h"
+#include "harness/case_command.h"
 #include "harness/claims.h"
 #include "harness/commands.h"
 #include "harness/compare.h"
@@ -118,8 +119,42 @@ int logits(const Arguments& a, char** argv) {
   return 0;
 }
 
+int emit_cases(const Arguments& a) {
+  EmitRequest request;
+  request.folder = a.text("--emit");
+  if (a.given("--op")) request.ops = split_list(a.all("--op"), "--op");
+  if (a.given("--shapes")) request.shapes = split_list(a.all("--shapes"), "--shapes");
+  request.quiet = a.has("--quiet");
+  request.progress = !a.has("--no-progress");
+  return static_cast<int>(run_emit(request));
+}
+
+int judge_candidates(const Arguments& a) {
+  JudgeRequest request;
+  for (const std::string& text : a.all("--load")) {
+    const auto candidate = parse_candidate(text);
+    if (!candidate) throw UsageError("--load: '" + text + "' has no name beside others that have one; write NAME=DIR.");
+    request.candidates.push_back(*candidate);
+  }
+  request.cases = a.text_or("--cases", request.cases);
+  if (a.given("--op") && a.text("--op") != "all") request.ops = split_list(a.all("--op"), "--op");
+  if (a.given("--rounding")) request.rounding = split_list(a.all("--rounding"), "--rounding");
+  request.format = a.has("--json") ? Format::json : parse_format(a.text_or("--format", "table"));
+  request.outputs = a.all("--output");
+  request.results = a.text_or("--results", request.results);
+  request.quiet = a.has("--quiet");
+  request.progress = !a.has("--no-progress");
+  return static_cast<int>(run_judge(request));
+}
+
 int parity(const Arguments& a, char** argv) {
   a.refuse_words(0);
+  if (a.given("--emit")) return emit_cases(a);
+  if (a.given("--load") && parse_candidate(a.all("--load").front())) return judge_candidates(a);
+  if (a.given("--load") && a.all("--load").size() > 1)
+    throw UsageError("--load: one dump of an engine at a time; outputs of cases have names: NAME=DIR.");
+  for (const char* flag : {"--op", "--shapes", "--cases", "--rounding"})
+    if (a.given(flag)) throw UsageError(std::string(flag) + " goes with --emit DIR or --load NAME=DIR.");
   ParityRequest request;
   request.model = a.text_or("--model", "auto");
   request.config_file = a.text_or("--config", "");
@@ -148,6 +183,7 @@ int parity(const Arguments& a, char** argv) {
   if (a.given("--ablate")) request.ablate = split_list(a.all("--ablate"), "--ablate");
   request.save = a.text_or("--save", "");
   request.load = a.text_or("--load", "");
+  request.names = a.text_or("--names", "");
   request.format = a.has("--json") ? Format::json : parse_format(a.text_or("--format", "table"));
   request.outputs = a.all("--output");
   request.results = a.text_or("--results", request.results);

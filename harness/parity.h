@@ -102,6 +102,7 @@ struct ParityRequest {
   bool fail_fast = false, bisect = false, self_test = false;
   std::vector<std::string> ablate;  // not empty: precision ablation instead
   std::string save, load;           // folder or file of dumps
+  std::string names;                // file of golden names for the tensors of `load`
   Format format = Format::table;
   std::vector<std::string> outputs;
   std::string results = "results/runs";

@@ -302,7 +302,7 @@ class ParityCommand {
     Clock clock;
     const double begin = clock.wall_s();
     ParityScope scope = scopes().front();
-    const Findings findings = check_dump(subject_, scope, request_.load);
+    const Findings findings = check_dump(subject_, scope, request_.load, request_.names);
     scope.levels = {"layer", "model"};
     const Certificate certificate = make_certificate(subject_, scope, findings);
     show(certificate, "", clock.wall_s() - begin);
@@ -310,7 +310,8 @@ class ParityCommand {
       throw Failure(ExitCode::parity,
                     "parity: " + failed->name + ": " + failed->metric + " " + short_number(failed->value) +
                         ", budget " + short_number(failed->budget) + " (" + failed->text + ").",
-                    "repeat with: " + repro(*failed) + " --load " + request_.load);
+                    "repeat with: " + repro(*failed) + " --load " + request_.load +
+                        (request_.names.empty() ? "" : " --names " + request_.names));
     return ExitCode::ok;
   }
 

@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <set>
 
+#include "harness/json_object.h"
 #include "harness/parity_levels.h"
 #include "reference/weights.h"
 
@@ -24,14 +26,67 @@ std::string file_in(const fs::path& path) {
   return path.string();
 }
 
-std::vector<double> doubles_at(const SafeTensors& dump, const std::string& name) { return to_doubles(dump.at(name)); }
+// A dump's tensors by golden name.
+struct Dump {
+  SafeTensors file;  // that the views look into
+  std::map<std::string, HostTensorView> tensors;
+
+  bool contains(const std::string& name) const { return tensors.contains(name); }
+  const HostTensorView& at(const std::string& name) const { return tensors.at(name); }
+};
+
+// What stands for "{i}" where `name` is of the form `pattern`; "" for patterns without it; nothing where it is not.
+std::optional<std::string> matched(const std::string& pattern, const std::string& name) {
+  const size_t at = pattern.find("{i}");
+  if (at == std::string::npos) return pattern == name ? std::optional<std::string>("") : std::nullopt;
+  const size_t after = pattern.size() - at - 3;
+  if (name.size() <= at + after || name.compare(0, at, pattern, 0, at) != 0 || !name.ends_with(pattern.substr(at + 3)))
+    return std::nullopt;
+  const std::string number = name.substr(at, name.size() - at - after);
+  const bool digits = std::all_of(number.begin(), number.end(), [](char c) { return c >= '0' && c <= '9'; });
+  return digits ? std::optional(number) : std::nullopt;
+}
+
+std::string with_number(std::string name, const std::string& number) {
+  if (const size_t at = name.find("{i}"); at != std::string::npos) name.replace(at, 3, number);
+  return name;
+}
+
+// `names`: a JSON file of {"theirs": "golden"}, such as {"blocks.{i}.attention.query": "layer.{i}.q"}; empty: as they
+// are. Names that it does not give stay.
+Dump open_dump(const std::string& file, const fs::path& names) {
+  Dump dump{SafeTensors::open(file), {}};
+  std::vector<std::pair<std::string, std::string>> mapping;
+  std::set<std::string> used;
+  if (!names.empty()) {
+    JsonObject json = read_json_object(names);
+    for (const auto& [theirs, golden] : json.json().items()) mapping.emplace_back(theirs, json.text(theirs));
+  }
+  const auto golden_of = [&](const std::string& name) {
+    for (const auto& [theirs, golden] : mapping)
+      if (const auto number = matched(theirs, name)) {
+        used.insert(theirs);
+        return with_number(golden, *number);
+      }
+    return name;
+  };
+  for (const auto& [name, view] : dump.file.tensors())
+    if (const std::string golden = golden_of(name); !dump.tensors.emplace(golden, view).second)
+      throw UsageError("--load: " + file + ": two tensors are " + quoted(golden) + ", one of them " + quoted(name) +
+                       ".");
+  for (const auto& [theirs, golden] : mapping)
+    if (!used.contains(theirs))
+      throw UsageError("--names: " + names.string() + ": no tensor of the dump is " + quoted(theirs) + ".");
+  return dump;
+}
+
+std::vector<double> doubles_at(const Dump& dump, const std::string& name) { return to_doubles(dump.at(name)); }
 
 // The tensors of one layer: "layer.3.attn_in" becomes "attn_in". Throws UsageError where rows are not the tokens.
-Pass pass_in(const SafeTensors& dump, int layer, int64_t tokens, const ModelConfig& config) {
+Pass pass_in(const Dump& dump, int layer, int64_t tokens, const ModelConfig& config) {
   const std::string prefix = golden_name(layer, "");
   Pass pass;
-  for (auto at = dump.tensors().lower_bound(prefix); at != dump.tensors().end() && at->first.starts_with(prefix);
-       ++at) {
+  for (auto at = dump.tensors.lower_bound(prefix); at != dump.tensors.end() && at->first.starts_with(prefix); ++at) {
     const std::string name = at->first.substr(prefix.size());
     const HostTensorView& tensor = at->second;
     if (name == "state" || name == "log_decay") continue;
@@ -92,10 +147,10 @@ void save_dump(const Subject& subject, const ParityScope& scope, const fs::path&
   }
 }
 
-Findings check_dump(const Subject& subject, const ParityScope& scope, const fs::path& path) {
+Findings check_dump(const Subject& subject, const ParityScope& scope, const fs::path& path, const fs::path& names) {
   const std::string file = file_in(path);
   if (!fs::is_regular_file(file)) throw UsageError("--load: '" + path.string() + "' holds no dump.safetensors.");
-  const SafeTensors dump = SafeTensors::open(file);
+  const Dump dump = open_dump(file, names);
   if (!dump.contains("input_ids")) throw UsageError("--load: " + file + " has no tensor input_ids.");
   std::vector<int32_t> tokens;
   for (const double id : doubles_at(dump, "input_ids")) {

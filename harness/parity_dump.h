@@ -14,6 +14,8 @@ void save_dump(const Subject& subject, const ParityScope& scope, const std::file
 // Judges a folder or file of that form. Tensors are recomputed from the dump's own inputs (layer.i.attn_in, .mlp_in)
 // where it has them; logits against the whole model. The budget is that of the subject's dtype. Throws UsageError for a
 // dump without input_ids or with nothing to judge.
-Findings check_dump(const Subject& subject, const ParityScope& scope, const std::filesystem::path& path);
+// `names`: a JSON file that gives golden names to tensors that have others: {"h.{i}.attn.query": "layer.{i}.q", ...}.
+Findings check_dump(const Subject& subject, const ParityScope& scope, const std::filesystem::path& path,
+                    const std::filesystem::path& names = {});
 
 }  // namespace ringbench
