@@ -38,7 +38,7 @@ struct Reading {
   int kept_decay = 0;               // that state is kept with so many decay steps more
   bool drops_tail = false;          // tokens after the last whole chunk are not computed
   bool drops_short = false;         // nor are prompts shorter than a chunk
-  bool rounds_state = false;        // to bf16 after every chunk
+  bool rounds_state = false;        // to bf16 after every whole chunk
   bool carries = false;             // a sequence without initial state goes on from the one before it
   bool keeps_slot = false;          // such a sequence begins with what its slot held
   bool reads_v_major = false, writes_v_major = false;  // the state as [d_v, d_k]
@@ -87,7 +87,7 @@ void run_sequence(const Head& in, const Reading& r, int64_t first, int64_t lengt
     if (r.kept_decay != 0)
       for (size_t i = 0; i < S.size(); ++i)
         S[i] += before[i] * (power(in_chunk + 1 + r.kept_decay) - power(in_chunk + 1));
-    if (r.rounds_state) round_to(Rounding::bf16, std::span(S), S.size());
+    if (r.rounds_state && in_chunk + 1 == chunk) round_to(Rounding::bf16, std::span(S), S.size());
   }
 }
 
@@ -286,7 +286,7 @@ std::string scale_text(double ratio, int64_t d) {
   char text[96];
   const double scale = 1 / std::sqrt(static_cast<double>(d));
   const auto near = [&](double value) { return std::abs(ratio / value - 1) < 0.02; };
-  std::snprintf(text, sizeof text, "wrong scale: outputs are %.4g times as large%s", ratio,
+  std::snprintf(text, sizeof text, "wrong scale: outputs are %.3g times as large%s", ratio,
                 near(1 / scale) ? ", as without head_dim^-1/2"
                 : near(scale)   ? ", as with head_dim^-1/2 twice"
                                 : "");
@@ -319,21 +319,24 @@ std::string diagnose_linear_attention(const OperatorCase& c, const Tensors& outp
   const Head in = at.head(worst);
   const HeadOutputs found = at.outputs(o, state, worst), truth = at.outputs(true_o, true_state, worst);
   std::string fault;
-  double best = worst_score;
-  const auto consider = [&](const std::string& name, const HeadOutputs& expected) {
+  double best = worst_score, may_leave = 0;
+  const auto consider = [&](const std::string& name, const HeadOutputs& expected, double leaves) {
     const double score = at.score(found, expected);
-    if (score < 0.999 * best) best = score, fault = name;  // of equals the first
+    if (score < 0.999 * best) best = score, fault = name, may_leave = leaves;  // of equals the first
   };
+  // What a fault may leave of the error that it explains, beside what rounding costs. Roundings of the state turn out
+  // otherwise where a sum in float is not quite that in double, and go on from there.
+  constexpr double kLeaves = 1.0 / 8, kRoundingLeaves = 1.0 / 2;
   const auto [scaled, ratio] = stretched(truth, found);
-  consider(scale_text(ratio, at.d), scaled);
+  consider(scale_text(ratio, at.d), scaled, kLeaves);
   consider("order of prefill and decode sequences swapped: outputs are laid out in the other order",
-           reordered(truth, at.sequences, at.d));
+           reordered(truth, at.sequences, at.d), kLeaves);
   const Reading right{"", at.sequences, c.parameters.at("log_decay").get<Values>()[static_cast<size_t>(worst)]};
   for (const std::vector<Reading>& group :
        {faults_of_batch(right, at.slots), faults_of_arithmetic(right), faults_of_slope(right, c, worst)})
-    for (const Reading& reading : group) consider(reading.fault, run(in, reading));
-  // It reproduces the outputs as far as rounding goes, or leaves next to nothing of the error.
-  return best <= std::max(1.0, worst_score / 8) && best < worst_score / 2 ? fault : "";
+    for (const Reading& reading : group)
+      consider(reading.fault, run(in, reading), reading.rounds_state ? kRoundingLeaves : kLeaves);
+  return best <= std::max(1.0, worst_score * may_leave) && best < worst_score / 2 ? fault : "";
 }
 
 }  // namespace ringbench

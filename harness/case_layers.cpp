@@ -404,7 +404,7 @@ std::string diagnose_ratio(const OperatorCase& c, const Tensors& outputs, const 
     const double limit = std::max(budget, std::sqrt(before / square) / 8);
     if (!(std::sqrt(after / square) <= limit) || !(before > 4 * after)) continue;
     char text[64];
-    std::snprintf(text, sizeof text, "wrong scale: %s is %.4g times as large", name.c_str(), ratio);
+    std::snprintf(text, sizeof text, "wrong scale: %s is %.3g times as large", name.c_str(), ratio);
     return text;
   }
   return "";

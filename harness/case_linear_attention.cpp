@@ -16,12 +16,12 @@ struct Sequence {
 };
 using Batch = std::vector<Sequence>;
 
-// 197 = 3 * 64 + 5: a tail for chunks of 16 to 128. The last slot belongs to nobody: a kernel that takes -1 for an
-// index writes there.
-const Batch kPrefill = {{197, 1, false}, {61, 0, true}};
+// 245 and 117: another tail for chunks of 16, 32, 64 (and 128). The last slot belongs to nobody: a kernel that takes -1
+// for an index writes there.
+const Batch kPrefill = {{245, 1, false}, {61, 0, true}};
 const Batch kDecode = {{1, 2, true}, {1, 0, true}, {1, 1, true}, {1, -1, false}};
-const Batch kDecodeFirst = {{1, 3, true}, {1, 1, true}, {133, 0, false}, {70, 2, true}, {1, -1, false}};
-const Batch kPrefillFirst = {{133, 0, false}, {70, 2, true}, {1, 3, true}, {1, 1, true}, {1, -1, false}};
+const Batch kDecodeFirst = {{1, 3, true}, {1, 1, true}, {117, 0, false}, {86, 2, true}, {1, -1, false}};
+const Batch kPrefillFirst = {{117, 0, false}, {86, 2, true}, {1, 3, true}, {1, 1, true}, {1, -1, false}};
 // Around the edges of a chunk; prompts that begin in the middle (a chunk of a longer one) and at the start in turn.
 const Batch kEdges = {{1, 5, false}, {63, 1, true}, {64, 0, false}, {65, 4, true}, {129, 3, false}, {16, 7, false}};
 

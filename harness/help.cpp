@@ -118,15 +118,15 @@ std::string schema_topic() {
 std::string kernel_recipe() {
   return R"(Somebody else's kernel
 
-  cmake --preset default && cmake --build build --target ringbench  # no GPU is needed to judge
-  pip install numpy safetensors torch       # for the runner; without torch it hands out numpy arrays
-  ringbench parity --op linear_attention --emit cases               # inputs, truth in f64, case.json
+  cmake --preset default && cmake --build build --target ringbench   # no GPU is needed to judge
+  pip install numpy safetensors torch          # for the runner; numpy arrays without torch
+  ringbench parity --op linear_attention --emit cases   # inputs, truth in f64, case.json
   run="python3 harness/foreign/run_case.py cases/linear_attention-*"
-  $run --run adapters:fla_chunk --out base  # or fla_naive, fla_recurrent, seg_la, thunderkittens
-  $run --run mine:kernel --out mine         # mine.py: kernel(inputs, case) returns {"o": ..., "state": ...}
-  ringbench parity --load base=base --load mine=mine                # which is wrong, by how much, and why
-  ringbench parity --load mine=mine --rounding dot=tf32             # a budget for where your kernel rounds
-  ringbench parity --load base=base --load mine=mine --format md    # the table to paste
+  $run --run adapters:fla_chunk --out base     # fla_recurrent, fla_naive, seg_la, thunderkittens
+  $run --run mine:kernel --out mine            # kernel(inputs, case): {"o": ..., "state": ...}
+  ringbench parity --load mine=mine            # is it wrong, by how much, and why
+  ringbench parity --load mine=mine --rounding dot=tf32   # if it rounds elsewhere
+  ringbench parity --load base=base --load mine=mine --format md   # the table to paste
 )";
 }
 
