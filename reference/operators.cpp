@@ -17,6 +17,20 @@ using Map = Eigen::Map<Matrix<double>>;
 using ConstMap = Eigen::Map<const Matrix<double>>;
 using ConstVectorMap = Eigen::Map<const RowVector<double>>;
 
+// As kernels in f32 go: the factor of decay is off by the ulp that expf may err by, at every token in the same
+// direction, and the state is rounded after every token.
+void recurrent_in_f32(const ConstRows2d<double>& q, const ConstRows2d<double>& k, const ConstRows2d<double>& v,
+                      double log_decay, Matrix<double>& kv, Rows2d<double> o) {
+  constexpr double kUlp = 0x1p-24;
+  const Eigen::OuterStride<> stride(q.outerStride());
+  const auto row = [&](const auto& m, int64_t t) { return ConstRows2d<double>(m.row(t).data(), 1, m.cols(), stride); };
+  for (int64_t t = 0; t < q.rows(); ++t) {
+    lightning_attention_recurrent<double>(row(q, t), row(k, t), row(v, t), log_decay + kUlp, kv,
+                                          Rows2d<double>(o.row(t).data(), 1, o.cols(), stride));
+    round_matrix(Rounding::f32, kv);
+  }
+}
+
 }  // namespace
 
 void linear_attention(const LinearAttentionArrays& a, Rounding operands) {
@@ -28,10 +42,11 @@ void linear_attention(const LinearAttentionArrays& a, Rounding operands) {
     const Rows2d<double> o(a.o + h * a.d, a.T, a.d, stride);
     Map stored(a.kv + h * a.d * a.d, a.d, a.d);
     Matrix<double> kv = stored;
-    if (operands == Rounding::none)
-      lightning_attention_recurrent<double>(q, k, v, a.log_decay[h], kv, o);
-    else
-      lightning_attention_chunked<double>(q, k, v, a.log_decay[h], kv, o, 64, operands);
+    switch (operands) {
+      case Rounding::none: lightning_attention_recurrent<double>(q, k, v, a.log_decay[h], kv, o); break;
+      case Rounding::f32: recurrent_in_f32(q, k, v, a.log_decay[h], kv, o); break;
+      default: lightning_attention_chunked<double>(q, k, v, a.log_decay[h], kv, o, 64, operands);
+    }
     stored = kv;
   });
 }

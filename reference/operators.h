@@ -17,7 +17,8 @@ struct LinearAttentionArrays {
   const double *q, *k, *v, *log_decay;
   double *kv, *o;
 };
-// Token by token; with `operands`, in chunks of 64 whose products round what they multiply.
+// Token by token; with `operands` f32 too, decay and state rounded as they go; with less, in chunks of 64 whose
+// products round what they multiply.
 void linear_attention(const LinearAttentionArrays& a, Rounding operands);
 
 // Softmax attention of one sequence: q, o [T, heads, d] are the last T of `keys` positions; k, v [keys, kv_heads, d].

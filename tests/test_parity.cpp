@@ -393,6 +393,34 @@ TEST_CASE("dumps: an engine's own and those of public code are judged, a wrong o
   CHECK_THROWS_AS(check_dump(c->subject, scope, folder.path), UsageError);
 }
 
+TEST_CASE("dumps under other names are judged by a file of names") {
+  const auto c = small_case();
+  const Folder folder;
+  const ParityScope scope = scope_of({"layer"}, 40);
+  save_dump(c->subject, scope, folder.path);
+  const SafeTensors dump = SafeTensors::open(folder.path / "dump.safetensors");
+  std::vector<std::pair<std::string, HostTensorView>> renamed;
+  for (const auto& [name, view] : dump.tensors())
+    renamed.emplace_back(name.starts_with("layer.") ? "blocks." + name.substr(6) + ".out" : name, view);
+  write_safetensors(folder.path / "theirs.safetensors", renamed);
+  const auto judged = [&](const Json& names) {
+    std::ofstream(folder.path / "names.json") << names.dump();
+    return check_dump(c->subject, scope, folder.path / "theirs.safetensors", folder.path / "names.json");
+  };
+  Json names;
+  for (const auto& [name, view] : dump.tensors())
+    if (name.starts_with("layer.1.")) names["blocks.{i}." + name.substr(8) + ".out"] = "layer.{i}." + name.substr(8);
+  const Findings findings = judged(names);
+  CHECK(failures(findings) == "");
+  CHECK(find(findings, "layer", "layer 1 attn_out") != nullptr);
+  CHECK(find(findings, "layer", "layer 0 attn_out") != nullptr);
+
+  names["blocks.{i}.query"] = "layer.{i}.q";
+  CHECK_THROWS_WITH(judged(names), Catch::Contains("no tensor of the dump is \"blocks.{i}.query\""));
+  CHECK_THROWS_WITH(judged({{"blocks.{i}.attn_in.out", "layer.0.attn_in"}}), Catch::Contains("two tensors are"));
+  CHECK_THROWS_AS(judged({{"input_ids", 3}}), UsageError);
+}
+
 TEST_CASE("ablation: fewer bits move the probabilities further, and what is exact moves nothing") {
   const auto c = small_case();
   AblationRequest request;

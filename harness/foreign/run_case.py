@@ -1,7 +1,6 @@
 """Runs somebody else's kernel on cases that `ringbench parity --emit` wrote, and stores what it puts out.
 FUNCTION(inputs, case) gets the tensors of inputs.safetensors by name (torch, on the GPU where there is one; else numpy,
-with ml_dtypes for bf16) and case.json, and returns the outputs by name. See adapters.py.
-"""
+with ml_dtypes for bf16) and case.json, and returns the outputs by name. See adapters.py."""
 import argparse, hashlib, inspect, json, pathlib, pkgutil, platform, sys
 
 try:
@@ -9,6 +8,7 @@ try:
     from safetensors.torch import load_file, save_file
 except ImportError:
     torch = None
+    import ml_dtypes  # gives numpy a bf16
     from safetensors.numpy import load_file, save_file
 cuda = torch is not None and torch.cuda.is_available()
 
