@@ -33,7 +33,7 @@ double float_floor(double length);
 struct Judgement {
   bool pass = false;
   double budget = 0, max_budget = 0;  // of rms, of max
-  std::string text;   // "rms 1.6e-03 of 3.2e-03, max 5.1e-03 of 1.9e-02"; where it fails: what and at which element
+  std::string text;  // "rms 1.6e-03 of 3.2e-03, max 5.1e-03 of 1.9e-02"; where it fails: what and at which element
 };
 // What an operation does to errors that come into it: `rms` and `max` over its elements of output error over input
 // error, both relative. A norm of rows that are smaller than most magnifies theirs.

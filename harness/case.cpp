@@ -67,7 +67,7 @@ Json case_json(const OperatorCase& c) {
           {"name", c.name},
           {"op", c.op},
           {"dtype", std::string(name_of(c.dtype))},
-          {"parameters", c.parameters},
+          {"parameters", *c.parameters},
           {"inputs", described(c.inputs)},
           {"outputs", described(c.truth)},
           {"fingerprint", c.fingerprint}};
@@ -99,7 +99,7 @@ void check_tensors(const Tensors& outputs, const OperatorCase& c, const std::str
 }  // namespace
 
 std::string fingerprint_of(const OperatorCase& c) {
-  std::string text = c.name + "\n" + c.op + "\n" + std::string(name_of(c.dtype)) + "\n" + c.parameters.dump() + "\n";
+  std::string text = c.name + "\n" + c.op + "\n" + std::string(name_of(c.dtype)) + "\n" + c.parameters->dump() + "\n";
   for (const auto& [name, tensor] : c.inputs)
     text += name + " " + type_and_shape(tensor) + " " + sha256_hex(bytes_of(tensor)) + "\n";
   return sha256_hex(text);
@@ -126,7 +126,7 @@ OperatorCase read_case(const fs::path& folder) {
   c.name = json.text("name");
   c.op = json.text("op");
   c.dtype = dtype_named(json.word("dtype", kDTypes));
-  c.parameters = json.object("parameters").json();
+  c.parameters = std::make_shared<Json>(json.object("parameters").json());
   c.fingerprint = json.text("fingerprint");
   c.inputs = read_tensors(folder / "inputs.safetensors");
   c.truth = read_tensors(folder / "truth.safetensors");

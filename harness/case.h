@@ -8,7 +8,8 @@
 
 #include <filesystem>
 #include <map>
-#include <nlohmann/json.hpp>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,13 +21,13 @@ namespace ringbench {
 using Tensors = std::map<std::string, HostTensor>;
 
 struct OperatorCase {
-  std::string name;                   // "linear_attention-ring-mini-decode-bf16", a folder's name
-  std::string op;                     // linear_attention softmax_attention group_norm_gate qk_norm_rope router moe
-  DType dtype = DType::f32;           // of the activations
-  nlohmann::ordered_json parameters;  // what else the operator needs; one object
-  Tensors inputs;                     // every value is exact in its type
-  Tensors truth;                      // f64; ids of experts i32
-  std::string fingerprint;            // of all but the truth
+  std::string name;          // "linear_attention-ring-mini-decode-bf16", a folder's name
+  std::string op;            // linear_attention softmax_attention group_norm_gate qk_norm_rope router moe
+  DType dtype = DType::f32;  // of the activations
+  std::shared_ptr<nlohmann::ordered_json> parameters;  // what else the operator needs: one object, never null
+  Tensors inputs;                                      // every value is exact in its type
+  Tensors truth;                                       // f64; ids of experts i32
+  std::string fingerprint;                             // of all but the truth
 };
 
 // Hex SHA-256 over all but the truth.

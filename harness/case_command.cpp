@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <nlohmann/json.hpp>
 
 #include "harness/measure.h"
 #include "harness/progress.h"
@@ -59,7 +60,7 @@ std::string shape_text(const OperatorCase& c) {
   for (const auto& [name, tensor] : c.inputs)
     if (text.empty() && (name == "q" || name == "x" || name == "o" || name == "logits"))
       text = name + " " + shape_string(tensor.shape());
-  return text + (c.parameters.contains("order") ? ", " + c.parameters.at("order").get<std::string>() : "");
+  return text + (c.parameters->contains("order") ? ", " + c.parameters->at("order").get<std::string>() : "");
 }
 
 JudgedCase judge_all(const JudgeRequest& request, const std::string& name) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "harness/case_linear_attention.h"
@@ -211,14 +212,14 @@ std::vector<Reading> faults_of_slope(const Reading& right, const OperatorCase& c
     all.back().fault = fault;
     all.back().log_decay = log_decay;
   };
-  const Values log_decay = c.parameters.at("log_decay").get<Values>();
+  const Values log_decay = c.parameters->at("log_decay").get<Values>();
   const std::string name = "wrong head's slope: head " + std::to_string(head) + " decays as head ";
   for (size_t h = 0; h < log_decay.size(); ++h)
     if (static_cast<int64_t>(h) != head) add(name + std::to_string(h), log_decay[h]);
   ModelConfig config;
   config.num_attention_heads = static_cast<int>(log_decay.size());
-  config.num_hidden_layers = c.parameters.at("num_hidden_layers").get<int>();
-  const int layer = c.parameters.at("layer").get<int>();
+  config.num_hidden_layers = c.parameters->at("num_hidden_layers").get<int>();
+  const int layer = c.parameters->at("layer").get<int>();
   for (const int other : {layer - 1, layer + 1})
     if (other >= 0 && other < config.num_hidden_layers)
       add("wrong layer's slope: decays as layer " + std::to_string(other) + " (slope_layer_offset?)",
@@ -331,7 +332,7 @@ std::string diagnose_linear_attention(const OperatorCase& c, const Tensors& outp
   consider(scale_text(ratio, at.d), scaled, kLeaves);
   consider("order of prefill and decode sequences swapped: outputs are laid out in the other order",
            reordered(truth, at.sequences, at.d), kLeaves);
-  const Reading right{"", at.sequences, c.parameters.at("log_decay").get<Values>()[static_cast<size_t>(worst)]};
+  const Reading right{"", at.sequences, c.parameters->at("log_decay").get<Values>()[static_cast<size_t>(worst)]};
   for (const std::vector<Reading>& group :
        {faults_of_batch(right, at.slots), faults_of_arithmetic(right), faults_of_slope(right, c, worst)})
     for (const Reading& reading : group)

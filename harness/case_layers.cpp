@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "harness/parity_walk.h"
@@ -17,6 +18,7 @@ using Values = std::vector<double>;
 
 OperatorCase begin_case(const std::string& op, const std::string& name, DType dtype) {
   OperatorCase c;
+  c.parameters = std::make_shared<nlohmann::ordered_json>();
   c.op = op;
   c.name = op + "-" + name + "-" + std::string(name_of(dtype));
   c.dtype = dtype;
@@ -48,13 +50,13 @@ OperatorCase softmax_case(const std::string& name, int64_t heads, int64_t kv_hea
     q_starts.push_back(q_starts.back() + query.tokens);
     k_starts.push_back(k_starts.back() + query.keys);
   }
-  c.parameters = {{"heads", heads},
-                  {"kv_heads", kv_heads},
-                  {"head_dim", d},
-                  {"scale", 1 / std::sqrt(static_cast<double>(d))},
-                  {"causal", "the last token of a sequence sees all of its keys"},
-                  {"cu_seqlens_q", q_starts},
-                  {"cu_seqlens_k", k_starts}};
+  *c.parameters = {{"heads", heads},
+                   {"kv_heads", kv_heads},
+                   {"head_dim", d},
+                   {"scale", 1 / std::sqrt(static_cast<double>(d))},
+                   {"causal", "the last token of a sequence sees all of its keys"},
+                   {"cu_seqlens_q", q_starts},
+                   {"cu_seqlens_k", k_starts}};
   c.inputs.emplace("q", random_tensor(c, "q", dtype, {q_starts.back(), heads, d}));
   for (const char* tensor : {"k", "v"})
     c.inputs.emplace(tensor, random_tensor(c, tensor, dtype, {k_starts.back(), kv_heads, d}));
@@ -62,7 +64,7 @@ OperatorCase softmax_case(const std::string& name, int64_t heads, int64_t kv_hea
 }
 
 std::vector<int64_t> starts(const OperatorCase& c, const char* name) {
-  return c.parameters.at(name).get<std::vector<int64_t>>();
+  return c.parameters->at(name).get<std::vector<int64_t>>();
 }
 
 }  // namespace
@@ -140,9 +142,9 @@ std::vector<OperatorCase> group_norm_gate_cases(const std::string& shape) {
   std::vector<OperatorCase> cases;
   const auto add = [&](const std::string& name, int64_t T, int64_t width, int64_t groups, double eps, DType dtype) {
     OperatorCase c = begin_case("group_norm_gate", name, dtype);
-    c.parameters = {{"groups", groups},
-                    {"eps", eps},
-                    {"equation", "o = RMSNorm(x, each of `groups` equal parts) * weight * sigmoid(gate)"}};
+    *c.parameters = {{"groups", groups},
+                     {"eps", eps},
+                     {"equation", "o = RMSNorm(x, each of `groups` equal parts) * weight * sigmoid(gate)"}};
     c.inputs.emplace("x", random_tensor(c, "x", dtype, {T, width}, 3));
     c.inputs.emplace("gate", random_tensor(c, "gate", dtype, {T, width}, 2));
     c.inputs.emplace("weight", random_tensor(c, "weight", dtype, {width}, 0.25f, 1));
@@ -165,14 +167,14 @@ Tensors compute_group_norm_gate(const OperatorCase& c, const CaseRounding& round
   const Values x = input_values(c, "x", rounding.inputs), gate = input_values(c, "gate", rounding.inputs),
                weight = input_values(c, "weight", rounding.inputs);
   Values y(x.size());
-  group_norm_gate({size_at(c, "x", 0), size_at(c, "x", 1), c.parameters.at("groups").get<int64_t>(),
-                   c.parameters.at("eps").get<double>(), x.data(), gate.data(), weight.data(), y.data()},
+  group_norm_gate({size_at(c, "x", 0), size_at(c, "x", 1), c.parameters->at("groups").get<int64_t>(),
+                   c.parameters->at("eps").get<double>(), x.data(), gate.data(), weight.data(), y.data()},
                   rounding.dot);
   return output("o", c.inputs.at("x").shape(), std::move(y), rounding.output);
 }
 
 double group_norm_gate_length(const OperatorCase& c) {
-  return static_cast<double>(size_at(c, "x", 1) / c.parameters.at("groups").get<int64_t>());
+  return static_cast<double>(size_at(c, "x", 1) / c.parameters->at("groups").get<int64_t>());
 }
 
 // --- Norm of q and k, rotary positions ---
@@ -185,16 +187,16 @@ std::vector<OperatorCase> qk_norm_rope_cases(const std::string& shape) {
     std::vector<int64_t> positions = {8191, 8190, 32767, 5};  // of sequences that are in the middle
     for (int64_t t = 0; t < 37; ++t) positions.push_back(t);
     if (yarn) positions.push_back(yarn->original_max_position_embeddings + 1);
-    c.parameters = {{"norm", config.use_qk_norm},
-                    {"eps", config.rms_norm_eps},
-                    {"rotary_dim", config.rotary_dim},
-                    {"pairs", "x_j with x_{j + rotary_dim / 2} (NeoX)"},
-                    {"rope_theta", config.rope_theta},
-                    {"yarn_factor", yarn ? yarn->factor : 1.0},
-                    {"original_max_position_embeddings", yarn ? yarn->original_max_position_embeddings : 0},
-                    {"attention_factor", yarn ? yarn->attention_factor : 1.0},
-                    {"inverse_frequencies", rope_frequencies(config.rotary_dim, config.rope_theta, yarn)},
-                    {"positions", positions}};
+    *c.parameters = {{"norm", config.use_qk_norm},
+                     {"eps", config.rms_norm_eps},
+                     {"rotary_dim", config.rotary_dim},
+                     {"pairs", "x_j with x_{j + rotary_dim / 2} (NeoX)"},
+                     {"rope_theta", config.rope_theta},
+                     {"yarn_factor", yarn ? yarn->factor : 1.0},
+                     {"original_max_position_embeddings", yarn ? yarn->original_max_position_embeddings : 0},
+                     {"attention_factor", yarn ? yarn->attention_factor : 1.0},
+                     {"inverse_frequencies", rope_frequencies(config.rotary_dim, config.rope_theta, yarn)},
+                     {"positions", positions}};
     const int64_t T = static_cast<int64_t>(positions.size());
     c.inputs.emplace("q", random_tensor(c, "q", dtype, {T, config.num_attention_heads, config.head_dim}, 2));
     c.inputs.emplace("k", random_tensor(c, "k", dtype, {T, config.num_key_value_heads, config.head_dim}, 2));
@@ -222,16 +224,16 @@ std::vector<OperatorCase> qk_norm_rope_cases(const std::string& shape) {
 }
 
 Tensors compute_qk_norm_rope(const OperatorCase& c, const CaseRounding& rounding) {
-  const std::vector<int64_t> positions = c.parameters.at("positions").get<std::vector<int64_t>>();
-  const Values frequencies = c.parameters.at("inverse_frequencies").get<Values>();
-  const bool norm = c.parameters.at("norm").get<bool>();
+  const std::vector<int64_t> positions = c.parameters->at("positions").get<std::vector<int64_t>>();
+  const Values frequencies = c.parameters->at("inverse_frequencies").get<Values>();
+  const bool norm = c.parameters->at("norm").get<bool>();
   Tensors outputs;
   for (const std::string name : {"q", "k"}) {
     Values x = input_values(c, name, rounding.inputs);
     const Values weight = norm ? input_values(c, name + "_norm", rounding.inputs) : Values();
     const std::vector<int64_t>& shape = c.inputs.at(name).shape();
-    norm_rope({shape[0], shape[1], shape[2], c.parameters.at("eps").get<double>(),
-               c.parameters.at("attention_factor").get<double>(), norm ? weight.data() : nullptr, positions,
+    norm_rope({shape[0], shape[1], shape[2], c.parameters->at("eps").get<double>(),
+               c.parameters->at("attention_factor").get<double>(), norm ? weight.data() : nullptr, positions,
                frequencies, x.data()},
               rounding.dot);
     outputs.merge(output(name, shape, std::move(x), rounding.output));
@@ -252,14 +254,14 @@ constexpr std::pair<const char*, Router> kRouters[] = {{"softmax over all, then 
 OperatorCase router_case(const std::string& name, const ModelConfig& config) {
   OperatorCase c = begin_case("router", name, DType::f32);
   for (const auto& [text, router] : kRouters)
-    if (router == config.router) c.parameters["scores"] = text;
-  c.parameters.update({{"num_experts_per_tok", config.num_experts_per_tok},
-                       {"n_group", config.n_group},
-                       {"topk_group", config.topk_group},
-                       {"group_score", "sum of its two best biased scores; dropped groups count as -inf"},
-                       {"norm_topk_prob", config.norm_topk_prob},
-                       {"routed_scaling_factor", config.routed_scaling_factor},
-                       {"order", "experts by rising number"}});
+    if (router == config.router) (*c.parameters)["scores"] = text;
+  c.parameters->update({{"num_experts_per_tok", config.num_experts_per_tok},
+                        {"n_group", config.n_group},
+                        {"topk_group", config.topk_group},
+                        {"group_score", "sum of its two best biased scores; dropped groups count as -inf"},
+                        {"norm_topk_prob", config.norm_topk_prob},
+                        {"routed_scaling_factor", config.routed_scaling_factor},
+                        {"order", "experts by rising number"}});
   c.inputs.emplace("logits", random_tensor(c, "logits", DType::f32, {61, config.num_experts}, 2));
   if (config.moe_router_enable_expert_bias)  // some biased scores are negative
     c.inputs.emplace("expert_bias", random_tensor(c, "expert_bias", DType::f32, {config.num_experts}, 0.5f));
@@ -268,7 +270,7 @@ OperatorCase router_case(const std::string& name, const ModelConfig& config) {
 
 ModelConfig router_of(const OperatorCase& c) {
   ModelConfig config;
-  const auto& p = c.parameters;
+  const auto& p = *c.parameters;
   for (const auto& [text, router] : kRouters)
     if (p.at("scores") == text) config.router = router;
   config.num_experts = static_cast<int>(size_at(c, "logits", 1));
@@ -319,7 +321,7 @@ Tensors compute_router(const OperatorCase& c, const CaseRounding& rounding) {
   Values bias;
   if (c.inputs.contains("expert_bias")) bias = input_values(c, "expert_bias", rounding.inputs);
   Routed routed = route_tokens(input_values(c, "logits", rounding.inputs), bias, router_of(c));
-  const std::vector<int64_t> shape = {size_at(c, "logits", 0), c.parameters.at("num_experts_per_tok").get<int64_t>()};
+  const std::vector<int64_t> shape = {size_at(c, "logits", 0), c.parameters->at("num_experts_per_tok").get<int64_t>()};
   Tensors outputs = output("weights", shape, std::move(routed.weights), rounding.output);
   outputs.emplace("experts", i32_tensor(shape, routed.experts));
   return outputs;
@@ -334,9 +336,9 @@ std::vector<OperatorCase> moe_cases(const std::string& shape) {
   // Token t, choice j: expert (t + 2 j) mod (E - 1), so that the last one has nothing to do.
   const auto add = [&](const std::string& name, int64_t T, int64_t H, int64_t I, int64_t E, int64_t k, DType dtype) {
     OperatorCase c = begin_case("moe", name, dtype);
-    c.parameters = {{"num_experts", E},
-                    {"num_experts_per_tok", k},
-                    {"equation", "o_t = sum_j weights[t, j] down_e(silu(gate_e x_t) * up_e x_t), e = experts[t, j]"}};
+    *c.parameters = {{"num_experts", E},
+                     {"num_experts_per_tok", k},
+                     {"equation", "o_t = sum_j weights[t, j] down_e(silu(gate_e x_t) * up_e x_t), e = experts[t, j]"}};
     std::vector<int32_t> experts;
     for (int64_t t = 0; t < T; ++t)
       for (int64_t j = 0; j < k; ++j) experts.push_back(static_cast<int32_t>((t + 2 * j) % (E - 1)));

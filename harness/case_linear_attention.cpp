@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <span>
 
 #include "reference/operators.h"
@@ -39,6 +40,7 @@ struct Heads {
 OperatorCase make_case(const std::string& name, const Heads& shape, const Batch& batch, const std::string& order,
                        DType dtype) {
   OperatorCase c;
+  c.parameters = std::make_shared<nlohmann::ordered_json>();
   c.op = "linear_attention";
   c.name = c.op + "-" + name + "-" + std::string(name_of(dtype));
   c.dtype = dtype;
@@ -52,19 +54,19 @@ OperatorCase make_case(const std::string& name, const Heads& shape, const Batch&
   ModelConfig config;
   config.num_attention_heads = static_cast<int>(shape.heads);
   config.num_hidden_layers = shape.layers;
-  c.parameters = {{"heads", shape.heads},
-                  {"head_dim", shape.head_dim},
-                  {"scale", 1 / std::sqrt(static_cast<double>(shape.head_dim))},
-                  {"scale_applied", "once: o = scale q S"},
-                  {"log_decay", config.log_decay(shape.layer)},
-                  {"layer", shape.layer},
-                  {"num_hidden_layers", shape.layers},
-                  {"slope_layer_offset", "0"},
-                  {"state_layout", "[slots, heads, d_k, d_v]"},
-                  {"order", order},
-                  {"cu_seqlens", cu_seqlens},
-                  {"slots", slots},
-                  {"has_initial_state", has_initial_state}};
+  *c.parameters = {{"heads", shape.heads},
+                   {"head_dim", shape.head_dim},
+                   {"scale", 1 / std::sqrt(static_cast<double>(shape.head_dim))},
+                   {"scale_applied", "once: o = scale q S"},
+                   {"log_decay", config.log_decay(shape.layer)},
+                   {"layer", shape.layer},
+                   {"num_hidden_layers", shape.layers},
+                   {"slope_layer_offset", "0"},
+                   {"state_layout", "[slots, heads, d_k, d_v]"},
+                   {"order", order},
+                   {"cu_seqlens", cu_seqlens},
+                   {"slots", slots},
+                   {"has_initial_state", has_initial_state}};
   const std::vector<int64_t> tokens = {cu_seqlens.back(), shape.heads, shape.head_dim};
   for (const char* tensor : {"q", "k", "v"}) c.inputs.emplace(tensor, random_tensor(c, tensor, dtype, tokens));
   // Twice as large as one token's k v: as after a few tokens.
@@ -76,9 +78,9 @@ OperatorCase make_case(const std::string& name, const Heads& shape, const Batch&
 }  // namespace
 
 Sequences Sequences::of(const OperatorCase& c) {
-  return {c.parameters.at("cu_seqlens").get<std::vector<int64_t>>(),
-          c.parameters.at("slots").get<std::vector<int64_t>>(),
-          c.parameters.at("has_initial_state").get<std::vector<bool>>()};
+  return {c.parameters->at("cu_seqlens").get<std::vector<int64_t>>(),
+          c.parameters->at("slots").get<std::vector<int64_t>>(),
+          c.parameters->at("has_initial_state").get<std::vector<bool>>()};
 }
 
 std::vector<OperatorCase> linear_attention_cases(const std::string& shape) {
@@ -113,7 +115,7 @@ Tensors compute_linear_attention(const OperatorCase& c, const CaseRounding& roun
   const Sequences sequences = Sequences::of(c);
   const std::vector<double> q = input_values(c, "q", rounding.inputs), k = input_values(c, "k", rounding.inputs),
                             v = input_values(c, "v", rounding.inputs),
-                            log_decay = c.parameters.at("log_decay").get<std::vector<double>>();
+                            log_decay = c.parameters->at("log_decay").get<std::vector<double>>();
   std::vector<double> state = input_values(c, "state", Rounding::none), o(q.size(), 0.0);
   for (size_t i = 0; i < sequences.size(); ++i) {
     if (sequences.slots[i] < 0) continue;
