@@ -394,6 +394,38 @@ TEST_CASE("what is no case or not its output is refused in one line") {
   CHECK_THROWS_AS(read_case(folder.path / "cases" / c.name), UsageError);
 }
 
+TEST_CASE("speed is shown of what passes, with its interval") {
+  Folder folder;
+  const OperatorCase& c = linear_cases().back();
+  write_case(c, folder.path / "cases");
+  const auto with_times = [&](double ms) {
+    Json times = Json::array();
+    for (int i = 0; i < 9; ++i) times.push_back(ms + 0.001 * i);
+    return Json{{"fingerprint", c.fingerprint}, {"times_ms", times}};
+  };
+  write_outputs(folder.path / "base", c, kernel(c), with_times(2));
+  write_outputs(folder.path / "fast", c, kernel(c), with_times(0.5));
+  write_outputs(folder.path / "wrong", c, kernel(c, Bug::no_scale), with_times(0.25));
+  const auto table = [&](const std::string& name) {
+    JudgeRequest request;
+    request.candidates = {{"base", ""}, {name, ""}};
+    JudgedCase judged{c.name, c.op, "", std::string(name_of(c.dtype)), 1, 1, {}, {}};
+    for (const std::string& candidate : {std::string("base"), name}) {
+      judged.records.push_back(*read_outputs(folder.path / candidate, c));
+      judged.verdicts.push_back(judge_case(c, judged.records.back(), {}));
+    }
+    std::vector<JudgedCase> cases;
+    cases.push_back(std::move(judged));
+    return judged_text(request, cases, Format::md);
+  };
+  const std::string fast = table("fast"), wrong = table("wrong");
+  INFO(fast << wrong);
+  CHECK(fast.find("| 0.504 | 3.98x [") != std::string::npos);  // 2.004 / 0.504
+  CHECK(wrong.find("2.004") != std::string::npos);
+  CHECK(wrong.find("0.254") == std::string::npos);
+  CHECK(wrong.find("speed-up") == std::string::npos);
+}
+
 TEST_CASE("parity --emit and --load NAME=DIR from outside") {
   Folder folder;
   const Ran emitted = run("parity --op linear_attention,router --shapes awkward --emit cases -q", folder.path);

@@ -2,11 +2,13 @@
 // chunks, steps, batches, threads, hand-over of states.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <numbers>
 #include <numeric>
 
 #include "reference/engine.h"
+#include "reference/f16.h"
 #include "reference/lightning_attention.h"
 #include "reference/moe.h"
 #include "reference/norm.h"
@@ -279,6 +281,17 @@ TEST_CASE("YaRN's ramp is its definition where its ends leave the pairs there ar
       REQUIRE(std::abs(frequencies[static_cast<size_t>(j)] / (plain * (1 - ramp) + plain / 4 * ramp) - 1) <= 1e-13);
     }
   }
+}
+
+TEST_CASE("tf32 drops bits, f16 rounds to nearest even, keeps subnormals and overflows") {
+  CHECK(truncated_tf32(1 + 0x1p-10) == 1 + 0x1p-10);
+  CHECK(truncated_tf32(-(1 + 0x1.ffp-11)) == -1);
+  CHECK(nearest_f16(1 + 0x1p-11) == 1);           // halfway: to even
+  CHECK(nearest_f16(1 + 0x3p-11) == 1 + 0x1p-9);  // halfway: to even
+  CHECK(nearest_f16(0x1.8p-24) == 0x1p-23);       // halfway between the two smallest subnormals
+  CHECK(nearest_f16(65519) == 65504);
+  CHECK(nearest_f16(-65520) == -std::numeric_limits<double>::infinity());
+  CHECK(half_to_float(0x3c01) == 1 + 0x1p-10f);
 }
 
 TEST_CASE("fp8 e4m3 rounds to nearest even, saturates at 448 and keeps subnormals") {

@@ -1,7 +1,7 @@
 """Other people's kernels behind one signature: function(inputs, case) -> {"o": ..., "state": ...}. For run_case.py.
 
-A case is a batch as engines run it: q, k, v [tokens, heads, d], sequences at cu_seqlens, states [slots, heads, d_k, d_v]
-in slots (-1: padding), which count where has_initial_state says so. Which program a kernel is from stands at each.
+A case is a batch as engines run it: q, k, v [tokens, heads, d], sequences at cu_seqlens, states [slots, heads, d_k,
+d_v] in slots (-1: padding), which count where has_initial_state says so. Which program a kernel is from stands at each.
 """
 import functools, importlib, importlib.util, pathlib
 
@@ -20,7 +20,7 @@ def log_decay(inputs, case):
 
 
 def by_sequence(kernel, kernel_file):
-    """An adapter for kernel(q, k, v, log_decay, scale, state or None) -> (o, state): one sequence a call, [1, T, H, d]."""
+    """An adapter for kernel(q, k, v, log_decay, scale, state or None) -> (o, state), one sequence a call: [1, T, H, d]."""
     def adapter(inputs, case):
         state, o = inputs["state"], torch.zeros_like(inputs["q"])
         for first, end, slot, initial in sequences(case):
@@ -76,7 +76,8 @@ def naive_recurrence(q, k, v, decay, scale, state):
 
 def naive_chunks(q, k, v, decay, scale, state):
     g = decay.expand(q.shape[:3])
-    return fla_naive_module().naive_chunk_simple_gla(q, k, v, g, initial_state=state, output_final_state=True, scale=scale)
+    return fla_naive_module().naive_chunk_simple_gla(q, k, v, g, initial_state=state, output_final_state=True,
+                                                     scale=scale)
 
 
 def seg_la_kernel(inputs, case):
@@ -94,7 +95,7 @@ def seg_la_kernel(inputs, case):
 
 
 def heads_first(q, k, v, decay, scale, state):
-    """ThunderKittens' layout: bf16 [1, heads, T, d], T a multiple of 64, slopes positive, no scale and no state before or
+    """ThunderKittens' layout: bf16 [1, heads, T, d], T a multiple of 64, slopes positive, no scale, no state before or
     after. The state is summed up here, so that a case is complete; a sequence that begins with one is refused."""
     if state is not None:
         raise ValueError("begins with a state, which this kernel does not take")
