@@ -25,6 +25,8 @@ const Batch kDecodeFirst = {{1, 3, true}, {1, 1, true}, {117, 0, false}, {86, 2,
 const Batch kPrefillFirst = {{117, 0, false}, {86, 2, true}, {1, 3, true}, {1, 1, true}, {1, -1, false}};
 // Around the edges of a chunk; prompts that begin in the middle (a chunk of a longer one) and at the start in turn.
 const Batch kEdges = {{1, 5, false}, {63, 1, true}, {64, 0, false}, {65, 4, true}, {129, 3, false}, {16, 7, false}};
+// Whole chunks of 64 and nothing before them: all that some kernels take.
+const Batch kFresh = {{192, 1, false}, {64, 0, false}};
 
 int64_t slots_of(const Batch& batch) {
   int64_t last = 0;
@@ -101,6 +103,7 @@ std::vector<OperatorCase> linear_attention_cases(const std::string& shape) {
   }
   for (const DType dtype : {DType::f32, DType::bf16}) {
     add("edges-3x64", {3, 64, 20, 18}, kEdges, "prefill", dtype);
+    add("fresh-2x128", {2, 128, 20, 4}, kFresh, "prefill", dtype);
     add("edges-1x128", {1, 128, 20, 9}, kEdges, "prefill", dtype);
     add("mixed-prefill-first-5x32", {5, 32, 28, 1}, kPrefillFirst, "prefill first", dtype);
     add("mixed-decode-first-2x128", {2, 128, 28, 20}, kDecodeFirst, "decode first", dtype);

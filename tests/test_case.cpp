@@ -436,17 +436,17 @@ TEST_CASE("parity --emit and --load NAME=DIR from outside") {
   }
   const Ran right = run("parity --load right=right -q", folder.path);
   CHECK(right.exit_code == 0);
-  CHECK(right.output.find("right: 10 of 10 cases pass") != std::string::npos);
+  CHECK(right.output.find("right: 12 of 12 cases pass") != std::string::npos);
   CHECK(right.output.find("inputs=bf16,dot=bf16,state=f32,output=bf16") != std::string::npos);
 
   const Ran both = run("parity --load base=right --load mine=wrong -q --format md -o verdicts.json", folder.path);
   CHECK(both.exit_code == 4);
-  CHECK(both.output.find("**mine**: 0 of 10 cases pass") != std::string::npos);
+  CHECK(both.output.find("**mine**: 0 of 12 cases pass") != std::string::npos);
   CHECK(both.output.find("state transposed") != std::string::npos);
   CHECK(both.output.find("<details>") != std::string::npos);
   CHECK(both.error.find("error: parity: mine: linear_attention-") != std::string::npos);
   const Json verdicts = Json::parse(read_file(folder.path / "verdicts.json"));
-  CHECK(verdicts.size() == 10);
+  CHECK(verdicts.size() == 12);
   CHECK(verdicts[0]["candidates"][0]["status"] == "pass");
   CHECK(verdicts[0]["candidates"][1]["status"] == "fail");
 

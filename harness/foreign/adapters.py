@@ -20,7 +20,7 @@ def log_decay(inputs, case):
 
 
 def by_sequence(kernel, kernel_file):
-    """An adapter for kernel(q, k, v, log_decay, scale, state or None) -> (o, state), one sequence a call: [1, T, H, d]."""
+    """An adapter for kernel(q, k, v, log_decay, scale, state or None) -> (o, state), by sequences: [1, T, H, d]."""
     def adapter(inputs, case):
         state, o = inputs["state"], torch.zeros_like(inputs["q"])
         for first, end, slot, initial in sequences(case):

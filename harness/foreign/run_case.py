@@ -37,8 +37,8 @@ def run(folder, name, out):
     outputs = function(copied(inputs), case)
     kernel = pathlib.Path(getattr(function, "kernel_file", None) or inspect.getsourcefile(function))
     record = {"fingerprint": case["fingerprint"], "function": name, "kernel_file": kernel.name,
-              "kernel_sha256": hashlib.sha256(kernel.read_bytes()).hexdigest(), "times_ms": times_ms(function, inputs, case),
-              "device": torch.cuda.get_device_name() if cuda else platform.machine(),
+              "kernel_sha256": hashlib.sha256(kernel.read_bytes()).hexdigest(),
+              "device": torch.cuda.get_device_name() if cuda else "cpu", "times_ms": times_ms(function, inputs, case),
               "software": f"Python {platform.python_version()}" + (f", torch {torch.__version__}" if torch else "")}
     (own := out / case["name"]).mkdir(parents=True, exist_ok=True)
     outputs = {key: tensor.contiguous().cpu() if torch else tensor for key, tensor in outputs.items()}
