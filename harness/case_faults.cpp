@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "harness/case_linear_attention.h"
 #include "harness/parity_walk.h"

@@ -9,7 +9,6 @@
 
 #include "harness/parity_walk.h"
 #include "reference/operators.h"
-#include "reference/random.h"
 
 namespace ringbench {
 namespace {

@@ -2,7 +2,6 @@
 #include "harness/case_operators.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "harness/case_layers.h"
 #include "harness/case_linear_attention.h"
