@@ -29,10 +29,9 @@ std::string number(double x, const char* form = "%.2g") {
 bool passes(const std::optional<CaseVerdict>& verdict) { return verdict && verdict->status() == CheckStatus::pass; }
 
 std::optional<double> median_ms(const JudgedCase& c, size_t candidate) {
-  std::vector<double> times = c.records[candidate].times_ms;
+  const std::vector<double>& times = c.records[candidate].times_ms;
   if (times.empty() || !passes(c.verdicts[candidate])) return std::nullopt;
-  std::sort(times.begin(), times.end());
-  return times[times.size() / 2];
+  return median(times);
 }
 
 // "pass 0.42", "FAIL 3.1e+04": error over budget.
