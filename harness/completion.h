@@ -85,7 +85,8 @@ struct CompletionReply {
   std::string reasoning() const;
 };
 
-// The reply, event by event; an answer that is no stream is one of them. What a server may send and should not becomes the reply's error; nothing throws.
+// The reply, event by event; an answer that is no stream is one of them. What a server may send and should not becomes
+// the reply's error; nothing throws.
 class CompletionStream {
  public:
   CompletionStream(CompletionApi api, ServerKind kind, CompletionReply& reply)

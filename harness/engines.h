@@ -1,5 +1,6 @@
 // engines.h: the engines of this build by name: reference (Eigen, f64 and f32), emulated (the CUDA kernels on a CPU; no
-// speeds), cuda, and servers (openai:URL). What they can do, what they are made with unless a flag says otherwise, and what they would hold.
+// speeds), cuda, and servers (openai:URL). What they can do, what they are made with unless a flag says otherwise, and
+// what they would hold.
 #pragma once
 
 #include <cstdint>

@@ -57,12 +57,12 @@ struct Plan {
   ParityMode parity = ParityMode::quick;
 
   // An engine that is a server (openai:URL).
-  std::string served_model;            // empty: the only one that it serves
-  std::string start;                   // a command that starts it; empty: it is there
-  double ready_timeout_s = 1800;       // of that command
-  std::optional<double> rate;          // requests a second, at random; empty: as many as `batch` at any time
+  std::string served_model;       // empty: the only one that it serves
+  std::string start;              // a command that starts it; empty: it is there
+  double ready_timeout_s = 1800;  // of that command
+  std::optional<double> rate;     // requests a second, at random; empty: as many as `batch` at any time
   std::optional<Goodput> goodput;
-  std::string prompt_file;             // a text that prompts are cut from; empty: random tokens
+  std::string prompt_file;  // a text that prompts are cut from; empty: random tokens
 
   // The workload.
   std::vector<int64_t> ctx = {8192};
