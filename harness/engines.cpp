@@ -30,9 +30,8 @@ void check_engines(const std::vector<std::string>& engines, bool timed) {
     if (is_served(engine)) {
       parse_endpoint_urls(engine);
       if (timed) continue;
-      throw UsageError(
-          "--engine: a server can be measured and asked (prefill, decode, e2e, throughput, sweep, eval), " +
-          std::string("not looked into. Use --engine reference or cuda."));
+      throw UsageError("--engine: a server can be measured and asked, not looked into. Use --engine reference or cuda.",
+                       "commands that take one: prefill, decode, e2e, throughput, sweep, eval");
     }
     if (engine == "emulated") {
       if (timed)
