@@ -6,6 +6,7 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -204,6 +205,10 @@ struct FakeServer::Impl {
   }
 
   void accept_all() {
+    sigset_t sigpipe;  // of OpenSSL's writes to a client that is gone; the threads below inherit this
+    sigemptyset(&sigpipe);
+    sigaddset(&sigpipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &sigpipe, nullptr);
     while (true) {
       const int descriptor = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
       if (descriptor < 0) return;
