@@ -173,7 +173,8 @@ Tensors compute_group_norm_gate(const OperatorCase& c, const CaseRounding& round
 }
 
 double group_norm_gate_length(const OperatorCase& c) {
-  return static_cast<double>(size_at(c, "x", 1) / c.parameters->at("groups").get<int64_t>());
+  const int64_t group_width = size_at(c, "x", 1) / c.parameters->at("groups").get<int64_t>();
+  return static_cast<double>(group_width);
 }
 
 // --- Norm of q and k, rotary positions ---

@@ -60,7 +60,7 @@ std::vector<std::string> all_words(char** argv) {
 }
 
 // With --server, the grids as those servers run them.
-std::vector<Grid> as_served(const Arguments& a, std::vector<Grid> grids) {
+std::vector<Grid> as_served(const Arguments& a, const std::vector<Grid>& grids) {
   return a.given("--server") ? on_servers(grids, split_list(a.all("--server"), "--server")) : grids;
 }
 
@@ -233,7 +233,7 @@ int sweep_main(const Arguments& a, char** argv) {
     if (!a.given("--total-budget")) plan.total_budget_s.reset();  // that of `throughput` is for a single question
     request.grids.push_back({grid.command, std::move(plan)});
   }
-  request.grids = as_served(a, std::move(request.grids));
+  request.grids = as_served(a, request.grids);
   request.grids.front().plan.argv = all_words(argv);
   restart_with_passive_waiting(argv);
   install_signal_handlers();
