@@ -19,7 +19,7 @@ constexpr double kHitShare = 0.01;        // of prompt tokens, from which on a p
 // What is kept of a request. Seconds on the monotonic clock, but for the last three.
 struct ServedRequest {
   double due_s = 0, finished_s = 0;
-  double first_token_s = 0, last_token_s = 0;
+  double first_token_s = 0;
   double ttft_s = 0;             // from when it was due
   std::optional<double> tpot_s;  // of more than one token
   std::optional<double> ttfr_s;  // first event of any kind
@@ -152,7 +152,6 @@ class ServedMeasurement : public Measurement {
     int64_t done = 0;
     run_.step(what);
     const int64_t answered = run_load(served_.replicas(), load, count, request_of, [&](const LoadedReply& loaded) {
-      if (loaded.reply.interrupted) return;
       if (!loaded.reply.error.empty())
         throw Failure(ExitCode::points_failed,
                       "request " + std::to_string(loaded.index + 1) + " of " + what + ": " + loaded.reply.error);
@@ -170,12 +169,11 @@ class ServedMeasurement : public Measurement {
     if (!reply.ttft_s())
       throw Failure(ExitCode::points_failed, "request " + std::to_string(loaded.index + 1) + ": no token came.");
     kept.first_token_s = reply.sent_s + *reply.ttft_s();
-    kept.last_token_s = reply.sent_s + *reply.last_token_s();
     kept.ttft_s = kept.first_token_s - kept.due_s;
     if (const auto first = reply.first_event_s()) kept.ttfr_s = reply.sent_s + *first - kept.due_s;
     const int64_t generated = reply.completion_tokens.value_or(tokens_);
     if (generated > 1)
-      kept.tpot_s = (kept.last_token_s - kept.first_token_s) / static_cast<double>(generated - 1);
+      kept.tpot_s = (*reply.last_token_s() - *reply.ttft_s()) / static_cast<double>(generated - 1);
     else if (point_.phase == "decode")
       throw Failure(ExitCode::points_failed, "request " + std::to_string(loaded.index + 1) + ": it ended after " +
                                                  std::to_string(generated) + " token, of " + std::to_string(tokens_) +
