@@ -5,6 +5,7 @@
 #include <iterator>
 #include <utility>
 
+#include "evals/text.h"
 #include "harness/document.h"
 #include "harness/failure.h"
 
@@ -267,11 +268,6 @@ struct BlockWriter {
     in_section = false;
   }
 };
-
-void replace_all(std::string& text, const std::string& from, const std::string& to) {
-  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
-    text.replace(at, from.size(), to);
-}
 
 // Takes ` name="value"` out of a start tag; returns the value.
 std::string take_attribute(std::string& tag, const std::string& name) {

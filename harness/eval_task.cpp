@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "evals/text.h"
 #include "harness/json_object.h"
 #include "harness/plan.h"
 #include "harness/table.h"
@@ -50,19 +51,7 @@ EvalTask read_task(const fs::path& file) {
   return task;
 }
 
-std::vector<std::string> task_names() {
-  std::vector<std::string> names;
-  if (fs::is_directory(tasks_folder()))
-    for (const auto& entry : fs::directory_iterator(tasks_folder()))
-      if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-void replace_all(std::string& text, const std::string& mark, const std::string& value) {
-  for (size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at + value.size()))
-    text.replace(at, mark.size(), value);
-}
+std::vector<std::string> task_names() { return json_names(tasks_folder()); }
 
 }  // namespace
 

@@ -2,6 +2,7 @@
 // of a wrong type is a UsageError that names file and key. Not for model configs (reference/config_reader.cpp).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -48,6 +49,14 @@ class JsonObject {
   JsonObject object(const std::string& key) {
     return {get<Json>(key, "an object", &Json::is_object), where_ + ": " + key};
   }
+  std::vector<std::string> texts(const std::string& key) {
+    std::vector<std::string> all;
+    for (const Json& element : get<Json>(key, "an array of strings", &Json::is_array)) {
+      if (!element.is_string()) fail(key, "an array of strings");
+      all.push_back(element.get<std::string>());
+    }
+    return all;
+  }
   std::vector<JsonObject> objects(const std::string& key) {
     std::vector<JsonObject> all;
     for (const Json& element : get<Json>(key, "an array of objects", &Json::is_array))
@@ -88,6 +97,16 @@ class JsonObject {
   std::string where_;
   std::set<std::string> known_;  // keys asked for
 };
+
+// Names of the .json files in a folder, sorted; none where there is no such folder.
+inline std::vector<std::string> json_names(const std::filesystem::path& folder) {
+  std::vector<std::string> names;
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, none))
+    if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
 
 // A whole file. Throws UsageError if it cannot be read or is not JSON.
 inline JsonObject read_json_object(const std::filesystem::path& file) {

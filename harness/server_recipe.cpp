@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "evals/text.h"
 #include "harness/json_object.h"
 
 namespace ringbench {
@@ -14,18 +15,6 @@ constexpr int kFirstPort = 8000;  // of the first of several; the next ones foll
 
 fs::path recipes_folder() { return configs_folder() / "servers"; }
 
-std::vector<std::string> texts(JsonObject& json, const std::string& key) {
-  const Json& list = json.json().contains(key) ? json.json().at(key) : Json();
-  json.has(key);  // known
-  if (!list.is_array()) json.fail(key, "an array of strings");
-  std::vector<std::string> all;
-  for (const Json& text : list) {
-    if (!text.is_string()) json.fail(key, "an array of strings");
-    all.push_back(text.get<std::string>());
-  }
-  return all;
-}
-
 ServerVariant read_variant(JsonObject json) {
   ServerVariant variant;
   variant.name = json.text("name");
@@ -33,7 +22,7 @@ ServerVariant read_variant(JsonObject json) {
   variant.note = json.text_or("note", "");
   variant.tp = json.maybe_integer("tp").value_or(variant.tp);
   variant.yarn = json.text_or("yarn", variant.yarn);
-  if (json.has("flags")) variant.flags = texts(json, "flags");
+  if (json.has("flags")) variant.flags = json.texts("flags");
   json.refuse_unknown_keys();
   return variant;
 }
@@ -48,23 +37,18 @@ ServerRecipe read_recipe(const fs::path& file) {
   recipe.version = json.text("version");
   recipe.model = json.text("model");
   recipe.repository = json.text("repository");
-  recipe.install = texts(json, "install");
-  recipe.command = texts(json, "command");
+  recipe.install = json.texts("install");
+  recipe.command = json.texts("command");
   json.text("ready");  // for whoever starts it by hand
   for (JsonObject& variant : json.objects("variants")) recipe.variants.push_back(read_variant(variant));
   if (recipe.variants.empty()) json.fail("variants", "one variant or more");
-  recipe.notes = texts(json, "notes");
+  recipe.notes = json.texts("notes");
   for (JsonObject& source : json.objects("sources")) {
     recipe.sources.emplace_back(source.text("what"), source.text("url"));
     source.refuse_unknown_keys();
   }
   json.refuse_unknown_keys();
   return recipe;
-}
-
-void replace(std::string& text, const std::string& mark, const std::string& value) {
-  for (size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at + value.size()))
-    text.replace(at, mark.size(), value);
 }
 
 // A command for a shell, in lines of at most 96 columns.
@@ -89,14 +73,7 @@ std::vector<std::string> variant_names(const ServerRecipe& recipe) {
 
 }  // namespace
 
-std::vector<std::string> server_recipe_names() {
-  std::vector<std::string> names;
-  if (fs::is_directory(recipes_folder()))
-    for (const auto& entry : fs::directory_iterator(recipes_folder()))
-      if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
-  std::sort(names.begin(), names.end());
-  return names;
-}
+std::vector<std::string> server_recipe_names() { return json_names(recipes_folder()); }
 
 std::pair<ServerRecipe, ServerVariant> find_server_recipe(const std::string& word) {
   const size_t colon = std::min(word.find(':'), word.size());
@@ -124,9 +101,9 @@ std::string server_command(const ServerRecipe& recipe, const ServerVariant& vari
   std::vector<std::string> words = recipe.command;
   words.insert(words.end(), variant.flags.begin(), variant.flags.end());
   for (std::string& word : words) {
-    replace(word, "{weights}", weights.empty() ? recipe.repository : weights);
-    replace(word, "{port}", std::to_string(port));
-    replace(word, "{tp}", std::to_string(variant.tp));
+    replace_all(word, "{weights}", weights.empty() ? recipe.repository : weights);
+    replace_all(word, "{port}", std::to_string(port));
+    replace_all(word, "{tp}", std::to_string(variant.tp));
     word = shell_word(word);
   }
   return join(words, " ");
