@@ -130,18 +130,7 @@ template <class Real> class CudaEngine final : public Engine {
   int64_t position(int slot) const override { return position_.at(static_cast<size_t>(slot)); }
 
   Precision precision() const override {
-    const Rounding real = std::is_same_v<Real, bf16> ? Rounding::bf16 : Rounding::f32;
-    return {.weights = real,
-            .residual = real,
-            .norm = real,
-            .activations = real,
-            .qkv = real,
-            .kv_cache = real,
-            .operands = real,
-            .state = Rounding::f32,
-            .attention = real,
-            .router = Rounding::f32,
-            .lm_head = Rounding::f32};
+    return mixed_precision(std::is_same_v<Real, bf16> ? Rounding::bf16 : Rounding::f32);
   }
 
   // --- Forward ---

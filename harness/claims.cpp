@@ -289,7 +289,7 @@ class Pairs {
   explicit Pairs(std::span<const Result> rows) {
     const Twins twins(rows);
     for (const Result& r : rows) {
-      if (failed(r) || r.phase == "eval") continue;
+      if (failed(r) || r.phase == "eval" || r.replica_of) continue;  // a share of a workload is none
       const Result*& latest = by_shape_[shape_of(r)][conditions_key(r)];
       if (latest == nullptr || latest->date <= r.date) latest = &r;
       const Result* twin = r.linear_layers > 0 ? twins.softmax_of(r) : nullptr;

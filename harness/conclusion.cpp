@@ -1,5 +1,6 @@
 #include "harness/conclusion.h"
 
+#include <cmath>
 #include <cstdio>
 #include <map>
 
@@ -72,11 +73,24 @@ std::string anchors(std::span<const Result> rows) {
          " tokens were off by: " + errors;
 }
 
+// Of the row in which it adds most.
+std::string client_overhead(std::span<const Result> rows) {
+  const Result* worst = nullptr;
+  for (const Result& row : rows)
+    if (row.client_ttft_s && (worst == nullptr || *row.client_ttft_s > *worst->client_ttft_s)) worst = &row;
+  if (worst == nullptr) return "";
+  return "client: adds up to " + seconds_text(*worst->client_ttft_s) + " to a first token and " +
+         seconds_text(worst->client_itl_s.value_or(0)) + " to a later one, and takes " +
+         grouped(std::llround(worst->client_tok_s.value_or(0))) +
+         " tokens/s or more (with an echo server on this machine, as many streams)";
+}
+
 }  // namespace
 
 Strings conclusion(std::span<const Result> rows) {
   Strings lines = speed_ups(rows);
-  if (const std::string line = anchors(rows); !line.empty()) lines.push_back(line);
+  for (const std::string& line : {anchors(rows), client_overhead(rows)})
+    if (!line.empty()) lines.push_back(line);
   return lines;
 }
 

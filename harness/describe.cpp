@@ -42,7 +42,8 @@ Result describe_point(const Plan& plan, const Point& point, const RunFacts& fact
   r.point_id = point.id;
   r.experiment = facts.experiment;
   r.phase = point.phase;
-  r.engine = point.engine;
+  r.engine = row_engine(point);
+  if (point.replica > 0) r.replica_of = point.engine;
   r.model = config.name;
   r.config_sha = point.config_sha;
   r.hybrid = point.hybrid;
@@ -60,9 +61,10 @@ Result describe_point(const Plan& plan, const Point& point, const RunFacts& fact
   r.ctx = point.ctx;
   r.ctx_label = token_label(point.ctx);
   r.gen = point.gen;
-  r.batch = point.batch;
+  Workpoint work = workpoint_of(point);
+  r.batch = work.batch = std::max<int64_t>(1, own_share(point, point.batch));
   if (point.memory_limit > 0) r.memory_limit_bytes = point.memory_limit;
-  r.requests = point.requests;
+  r.requests = work.requests = own_share(point, point.requests);
   r.chunk = point.chunk;
   r.dtype = r.kv_dtype.emplace(name_of(point.dtype));
   if (r.linear_layers > 0) r.state_dtype = name_of(point.dtype == DType::f64 ? DType::f64 : DType::f32);
@@ -79,7 +81,8 @@ Result describe_point(const Plan& plan, const Point& point, const RunFacts& fact
     r.kv_dtype = r.state_dtype = std::nullopt;
     r.chunk = r.threads = std::nullopt;
     r.rate = plan.rate;
-    if (!plan.rate) r.concurrency = point.batch;
+    const bool known = point.replica == 0 || point.requests == point.batch;  // else free streams take what is next
+    if (!plan.rate && known) r.concurrency = r.batch;
   }
   r.metric = point.phase == "prefill" ? "ttft_s" : point.phase == "decode" ? "tpot_s" : "e2e_s";
   r.warnings = point.warnings;
@@ -88,7 +91,7 @@ Result describe_point(const Plan& plan, const Point& point, const RunFacts& fact
   r.device = facts.device;
   r.commit = facts.commit;
   r.tags = plan.tags;
-  if (point.error.empty()) describe_prediction(r, config, workpoint_of(point), facts.peaks);
+  if (point.error.empty()) describe_prediction(r, config, work, facts.peaks);
   return r;
 }
 

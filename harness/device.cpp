@@ -9,6 +9,7 @@
 
 #include "harness/environment.h"
 #include "harness/failure.h"
+#include "harness/json_names.h"
 #include "harness/plan.h"
 #include "harness/words.h"
 #include "reference/sha256.h"
@@ -214,14 +215,7 @@ void save_device(const DeviceModel& device, const fs::path& file) {
   }
 }
 
-std::vector<std::string> device_names() {
-  std::vector<std::string> names;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(devices_folder(), error))
-    if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
-  std::sort(names.begin(), names.end());
-  return names;
-}
+std::vector<std::string> device_names() { return json_names(devices_folder()); }
 
 DeviceModel find_device(const std::string& name_or_file) {
   const std::vector<std::string> names = device_names();

@@ -45,6 +45,7 @@ CompletionReply EndpointConnection::send(CompletionApi, const std::string&, bool
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <ctime>
 #include <functional>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -98,6 +99,16 @@ std::string api_key() {
                      ": has characters that a key cannot have (spaces, line ends, letters "
                      "beyond ASCII).");
   return text;
+}
+
+// Seconds from now that a Retry-After header asks for, as a number or as a date (RFC 9110, 10.2.3); empty: neither.
+std::optional<double> retry_after_s(const std::string& header) {
+  char* end = nullptr;
+  const double wait_s = std::strtod(header.c_str(), &end);
+  if (end != header.c_str() && *end == '\0' && wait_s >= 0) return wait_s;
+  tm date{};
+  if (strptime(header.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &date) == nullptr) return {};
+  return std::max(0.0, difftime(timegm(&date), time(nullptr)));
 }
 
 EndpointOptions hasty(EndpointOptions options, double most_s) {
@@ -251,10 +262,7 @@ class Connection {
     last_byte_s_ = now_s();
     answer.status = response.status;
     answer.content_type = response.get_header_value("Content-Type");
-    const std::string wait = response.get_header_value("Retry-After");  // a date, its other form, is not used by these
-    char* end = nullptr;
-    const double wait_s = std::strtod(wait.c_str(), &end);
-    if (end != wait.c_str() && *end == '\0' && wait_s >= 0) answer.retry_after_s = wait_s;
+    answer.retry_after_s = retry_after_s(response.get_header_value("Retry-After"));
   }
 
   void explain(Answer& answer, httplib::Error error) {

@@ -38,8 +38,7 @@ ExitCode run_eval(const EvalRequest&) { throw no_text_libraries("neither tokeniz
 #include "harness/records.h"
 #include "harness/run_folder.h"
 #include "harness/score.h"
-#include "harness/served.h"
-#include "harness/served_parity.h"
+#include "harness/servers.h"
 #include "harness/words.h"
 #include "reference/random.h"
 #include "reference/sha256.h"
@@ -241,9 +240,7 @@ class Eval {
   void reach_server() {
     if (request_.weights.size() > 1)
       throw UsageError("--weights: a server has one model; name its checkpoint or none.");
-    served_ = std::make_unique<Served>(plan_, plan_.engine.front());
-    served_->start(fs::temp_directory_path() / ("ringbench-server-" + std::to_string(getpid()) + ".log"),
-                   [](const std::string&) {});
+    served_ = &servers_.reach(plan_, plan_.engine.front(), {}, [](const std::string&) {});
   }
 
   std::vector<GenerationTask> tasks_of(const Asked& asked) const {
@@ -467,7 +464,7 @@ class Eval {
     progress_->begin(task_.name + " " + asked.label);
     Session session;
     if (served_) {
-      certify_server(point);
+      parity_of_server(point);  // before anything is asked
       if (!answer_by_server(point, asked, samples)) return false;
       report(point, session, samples);
       return true;
@@ -571,12 +568,12 @@ class Eval {
     return request;
   }
 
-  void certify_server(const Point& point) {
-    if (plan_.parity == ParityMode::off) return;
-    server_parity_ =
-        check_served(plan_, point, *served_, threads_, [this](const std::string& text) { progress_->update(text); });
-    if (plan_.parity == ParityMode::require && server_parity_.status != "pass")
-      throw Failure(ExitCode::parity, "--parity require: " + point.engine + ": " + server_parity_.text + ".");
+  const ServedParity& parity_of_server(const Point& point) {
+    const auto warn = [this](const std::string& text) {
+      if (!plan_.quiet) progress_->note("warning " + text);
+    };
+    return servers_.certify(
+        plan_, point, threads_, [this](const std::string& text) { progress_->update(text); }, warn);
   }
 
   bool answer_by_server(const Point& point, const Asked& asked, Samples& samples) {
@@ -631,7 +628,7 @@ class Eval {
       if (served_) {
         row.server = served_->identity().text();
         row.weights = asked_of(point).label;
-        server_parity_.describe(row);
+        parity_of_server(point).describe(row);
       } else {
         describe_engine(session, engine_report, row);
         certifier_.describe(row);
@@ -750,8 +747,8 @@ class Eval {
   int threads_ = 1;
   bool of_programs_ = false;                            // some questions want one
   std::map<std::string, const Question*> question_of_;  // by id
-  std::unique_ptr<Served> served_;                      // where the engine is a server
-  ServedParity server_parity_;
+  Servers servers_;
+  Served* served_ = nullptr;  // where the engine is a server
   Certifier certifier_;
   std::vector<Asked> asked_;   // one for each checkpoint
   std::vector<Point> points_;  // as many

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "evals/text.h"
+#include "harness/json_names.h"
 #include "harness/json_object.h"
 #include "harness/plan.h"
 #include "harness/table.h"

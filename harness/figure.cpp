@@ -7,6 +7,7 @@
 #include "harness/figure_file.h"
 #include "harness/figure_script.h"
 #include "harness/gnuplot.h"
+#include "harness/json_names.h"
 #include "harness/words.h"
 
 namespace ringbench {
@@ -43,10 +44,8 @@ fs::path picture_path(const fs::path& folder, const std::string& id, const std::
 
 std::vector<std::string> figure_names() {
   std::vector<std::pair<int64_t, std::string>> figures;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(configs_folder() / "figures", error))
-    if (entry.path().extension() == ".json")
-      figures.emplace_back(read_figure(entry.path().string()).order, entry.path().stem().string());
+  for (const std::string& name : json_names(configs_folder() / "figures"))
+    figures.emplace_back(read_figure(name).order, name);
   std::sort(figures.begin(), figures.end());
   Strings names;
   for (const auto& [order, name] : figures) names.push_back(name);

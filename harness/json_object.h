@@ -98,16 +98,6 @@ class JsonObject {
   std::set<std::string> known_;  // keys asked for
 };
 
-// Names of the .json files in a folder, sorted; none where there is no such folder.
-inline std::vector<std::string> json_names(const std::filesystem::path& folder) {
-  std::vector<std::string> names;
-  std::error_code none;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, none))
-    if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 // A whole file. Throws UsageError if it cannot be read or is not JSON.
 inline JsonObject read_json_object(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);

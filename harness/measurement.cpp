@@ -10,8 +10,6 @@
 namespace ringbench {
 namespace {
 
-constexpr int64_t kWarmupCtx = 8 * 1024;  // a warm-up never runs at full length
-
 double sum(std::span<const double> numbers) { return std::accumulate(numbers.begin(), numbers.end(), 0.0); }
 double mean(std::span<const double> numbers) { return sum(numbers) / static_cast<double>(numbers.size()); }
 

@@ -16,6 +16,8 @@
 
 namespace ringbench {
 
+inline constexpr int64_t kWarmupCtx = 8 * 1024;  // tokens of a warm-up's prompt at most
+
 // What a measurement knows of the run that it is part of.
 struct MeasuringRun {
   const Plan& plan;

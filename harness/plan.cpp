@@ -12,7 +12,9 @@
 #include <sstream>
 #include <system_error>
 
+#include "harness/endpoint_url.h"
 #include "harness/engines.h"
+#include "harness/json_names.h"
 #include "reference/sha256.h"
 
 namespace ringbench {
@@ -59,13 +61,7 @@ fs::path configs_folder() {
                    ". Set RINGBENCH_CONFIGS to the folder configs of the source tree.");
 }
 
-std::vector<std::string> preset_names() {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(configs_folder() / "models"))
-    if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
-  std::sort(names.begin(), names.end());
-  return names;
-}
+std::vector<std::string> preset_names() { return json_names(configs_folder() / "models"); }
 
 namespace {
 
@@ -294,6 +290,10 @@ bool meets_conditions(const Plan& plan, const Point& point) {
   return std::all_of(plan.where.begin(), plan.where.end(), [&](const std::string& w) { return holds(w, value_of); });
 }
 
+int64_t replicas_of(const Point& point) {
+  return is_served(point.engine) ? std::ssize(parse_endpoint_urls(point.engine)) : 1;
+}
+
 // What was asked for, as text: the same for every engine, dtype, chunk, thread count, build and machine.
 std::string point_id(const Plan& plan, const Point& point) {
   std::ostringstream text;
@@ -306,6 +306,7 @@ std::string point_id(const Plan& plan, const Point& point) {
        << "\nrouting=" << (plan.routing == Routing::uniform ? "uniform" : "measured") << "\nseed=" << plan.seed
        << "\ntask=\n";
   if (plan.rate) text << "rate=" << *plan.rate << "\n";
+  if (point.replica > 0) text << "replica=" << point.replica << "/" << replicas_of(point) << "\n";
   if (!plan.prompt_file.empty()) text << "prompt=" << fs::path(plan.prompt_file).filename().string() << "\n";
   return sha256_hex(text.str()).substr(0, 16);
 }
@@ -417,20 +418,36 @@ bool expand_grid(const Grid& grid, size_t number, std::set<std::string>& seen, s
     if (!meets_conditions(plan, point)) continue;
     met = true;
     point.config_sha = point.config.sha();
-    point.id = point_id(plan, point);
     point.dtype = plan.dtype.value_or(default_dtype(point.engine));
     point.chunk = is_served(point.engine) ? 0 : plan.chunk.value_or(default_chunk(point.engine));
-    if (!seen.insert(point_key(point)).second) continue;
     if (point.error.empty()) choose_weights(plan, model, point);
-    points.push_back(std::move(point));
+    const int64_t replicas = point.error.empty() ? replicas_of(point) : 1;
+    for (point.replica = 0; point.replica <= (replicas > 1 ? replicas : 0); ++point.replica) {
+      point.id = point_id(plan, point);
+      const bool asked =
+          point.replica == 0 || own_share(point, point.phase == "e2e" ? point.requests : point.batch) > 0;
+      if (asked && seen.insert(point_key(point)).second) points.push_back(point);
+    }
   }
   return met;
 }
 
 }  // namespace
 
+std::string row_engine(const Point& point) {
+  if (point.replica == 0) return point.engine;
+  return "openai:" + parse_endpoint_urls(point.engine)[static_cast<size_t>(point.replica - 1)].text();
+}
+
+int64_t own_share(const Point& point, int64_t count) {
+  if (point.replica == 0) return count;
+  const int64_t replicas = replicas_of(point);  // request i goes to replica i modulo their number
+  return (count - point.replica + replicas) / replicas;
+}
+
 std::string point_key(const Point& point) {
-  return point.id + " " + point.engine + " " + std::string(name_of(point.dtype)) + " " + std::to_string(point.chunk);
+  return point.id + " " + row_engine(point) + " " + std::string(name_of(point.dtype)) + " " +
+         std::to_string(point.chunk);
 }
 
 std::string comparison_key(const Point& point) {

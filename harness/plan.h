@@ -130,6 +130,7 @@ struct Point {
   int64_t ctx = 0;                    // prompt tokens; for decode the tokens in the cache
   int64_t gen = 0;                    // 0 for prefill
   int64_t batch = 1, requests = 1;    // batch 0: auto; run.cpp resolves it, the id keeps "auto"
+  int64_t replica = 0;                // of an engine of several servers, counted from 1; 0: all of them together
   int64_t memory_limit = 0;           // bytes that batch auto was chosen to fit into; 0: the batch was given
   size_t grid = 0;                    // that it belongs to
   double yarn_factor = 1.0;           // 1: no YaRN
@@ -142,13 +143,19 @@ struct Point {
   int64_t tokens() const { return ctx + gen; }
 };
 
-// All points of the grids, in the order in which they are to be shown. Equal points appear once. A point whose config
+// All points of the grids, in the order in which they are to be shown. Equal points appear once. A point of several
+// servers is followed by one for each of them that gets a request. A point whose config
 // cannot be made has `error` set if there are others that can; throws UsageError if there is no point that can, or if
 // there are more than a million (before any is made).
 std::vector<Point> expand(const std::vector<Grid>& grids);
 std::vector<Point> expand(const Plan& plan, Command command);
 
-// What is unique among the points of a run: id, engine, dtype and chunk. As record_key() of records.h says of its
+// The engine that a point's row names: of a replica its own URL alone, else the point's.
+std::string row_engine(const Point& point);
+// Of `count` requests those that are the point's: a replica's share of them, else all.
+int64_t own_share(const Point& point, int64_t count);
+
+// What is unique among the points of a run: id, row_engine(), dtype and chunk. As record_key() of records.h says of its
 // record.
 std::string point_key(const Point& point);
 // Equal for points that are compared with each other: they differ in nothing but their layers.

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <set>
 
+#include "harness/json_names.h"
 #include "harness/json_object.h"
 #include "harness/plan.h"
 
@@ -80,22 +81,18 @@ const std::vector<std::string>& published_units() {
 }
 
 std::vector<PublishedNumber> read_published(const std::filesystem::path& folder) {
-  std::vector<std::filesystem::path> files;
-  std::error_code missing;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, missing))
-    if (entry.path().extension() == ".json") files.push_back(entry.path());
-  if (files.empty()) throw UsageError(folder.string() + ": no published numbers (.json files) there.");
-  std::sort(files.begin(), files.end());
+  const std::vector<std::string> names = json_names(folder);
+  if (names.empty()) throw UsageError(folder.string() + ": no published numbers (.json files) there.");
 
   std::vector<PublishedNumber> numbers;
   std::set<std::string> ids;
-  for (const std::filesystem::path& path : files) {
-    JsonObject file = read_json_object(path);
+  for (const std::string& name : names) {
+    JsonObject file = read_json_object(folder / (name + ".json"));
     file.text("about");
     for (JsonObject& set : file.objects("sets")) {
       const JsonObject shared = set.object("shared");
       for (const JsonObject& own : set.objects("numbers")) {
-        numbers.push_back(read_number(merged(shared, own), path.filename().string()));
+        numbers.push_back(read_number(merged(shared, own), name + ".json"));
         if (!ids.insert(numbers.back().id).second) own.fail("id", "an id that no other number has");
       }
       set.refuse_unknown_keys();

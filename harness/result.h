@@ -100,7 +100,8 @@ struct Result {
   Maybe<int64_t> concurrency;
   Maybe<double> rate, goodput;
   Maybe<int64_t> retries, cached_tokens;
-  Maybe<std::string> server;
+  Maybe<std::string> server, replica_of;
+  Maybe<double> client_ttft_s, client_itl_s, client_tok_s;
   // Experts.
   Maybe<int64_t> experts_hit;
   Maybe<double> expert_load_max_over_mean, expert_load_cv;

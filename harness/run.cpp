@@ -29,6 +29,7 @@
 #include "harness/records.h"
 #include "harness/result.h"
 #include "harness/run_folder.h"
+#include "harness/schedule.h"
 #include "harness/servers.h"
 #include "harness/session.h"
 #include "harness/speedup.h"
@@ -44,9 +45,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr int64_t kCrossoverStep = 16;         // tokens between contexts that are tried
 constexpr double kCrossoverResolution = 0.05;  // between neighbours, relative
-
-// Points that are timed as one: e2e points that differ in `gen` alone, else a single point.
-using Lane = std::vector<size_t>;
 
 // A lane being measured.
 struct Attempt {
@@ -73,7 +71,7 @@ class Run {
     several_models_ = std::any_of(points.begin(), points.end(),
                                   [&](const Point& point) { return point.config.name != points.front().config.name; });
     add(std::move(points));
-    if (whole_.shards > 1) take_shard();
+    if (whole_.shards > 1) mine_ = points_of_shard(points_, whole_.shard, whole_.shards);
   }
 
   // The grid as records without a number, and what all of it would take.
@@ -118,7 +116,7 @@ class Run {
   ExitCode measure() {
     begin("");
     return end([&] {
-      for (const std::vector<Lane>& turn : turns_)
+      for (const Turn& turn : turns_)
         if (measure_turn(turn) && !whole_.keep_going) break;
     });
   }
@@ -250,48 +248,9 @@ class Run {
       results_.push_back(recall(points_[i]));
       mine_.push_back(true);
     }
-    make_turns(first);
-  }
-
-  // In the order of the grid, but points that can share an engine and its caches follow each other, shorter outputs
-  // first: a cache counts as far as it has ever been filled. Interleaved, points that are compared make one turn.
-  void make_turns(size_t first) {
-    std::map<std::string, size_t> rank;  // of sessions, by their first point
-    std::vector<size_t> order;
-    for (size_t i = first; i < points_.size(); ++i) {
-      rank.emplace(session_key(points_[i]), rank.size());
-      order.push_back(i);
-    }
-    const auto place = [&](size_t i) { return std::pair(rank.at(session_key(points_[i])), points_[i].gen); };
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return place(a) < place(b); });
-    std::map<std::string, std::pair<size_t, size_t>> lanes;  // turn and lane of e2e points, by what they share
-    std::map<std::string, size_t> compared;                  // turn of points that are compared
-    for (const size_t i : order) {
-      Point point = points_[i];
-      const bool many_gens = point.phase == "e2e" && point.error.empty() && !is_served(point.engine);
-      if (many_gens) point.gen = 0;
-      const std::string lane_key = session_key(point) + " " + std::to_string(point.requests);
-      if (const auto found = lanes.find(lane_key); many_gens && found != lanes.end()) {
-        turns_[found->second.first][found->second.second].push_back(i);
-        continue;
-      }
-      size_t turn = turns_.size();
-      if (plan_of(point).interleave && point.error.empty())
-        turn = compared.emplace(comparison_key(point), turn).first->second;
-      if (turn == turns_.size()) turns_.emplace_back();
-      turns_[turn].push_back({i});
-      if (many_gens) lanes[lane_key] = {turn, turns_[turn].size() - 1};
-    }
-  }
-
-  // Every N-th group of points that are compared with each other, so that ratios are of one machine.
-  void take_shard() {
-    std::map<std::string, int64_t> group;
-    for (size_t i = 0; i < points_.size(); ++i) {
-      const int64_t number =
-          group.emplace(comparison_key(points_[i]), static_cast<int64_t>(group.size())).first->second;
-      mine_[i] = number % whole_.shards == whole_.shard - 1;
-    }
+    std::vector<Turn> turns =
+        make_turns(points_, first, [this](const Point& point) { return plan_of(point).interleave; });
+    std::move(turns.begin(), turns.end(), std::back_inserter(turns_));
   }
 
   // The same for the same points, measured in the same way; budgets, formats and the like may differ.
@@ -317,7 +276,7 @@ class Run {
     for (size_t i = 0; i < points_.size(); ++i) {
       const Point& p = points_[i];
       Json point = {{"point_id", p.id},
-                    {"engine", p.engine},
+                    {"engine", row_engine(p)},
                     {"dtype", name_of(p.dtype)},
                     {"chunk", p.chunk},
                     {"phase", p.phase},
@@ -419,7 +378,7 @@ class Run {
   }
 
   double work_of(const Point& point) const {
-    if (!point.error.empty()) return 0;  // not run
+    if (!point.error.empty() || point.replica > 0) return 0;  // not run; seen while all replicas are
     if (!by_groups(point) && planned_memory(point).total() > free_memory(point.engine)) return 0;
     const double whole = pass_s(point, point.ctx, point.gen);
     if (point.phase != "prefill" || plan_of(point).estimate == EstimateMode::never || !can_estimate(point))
@@ -451,7 +410,7 @@ class Run {
   // --- A turn ---
 
   // True if a point has no number.
-  bool measure_turn(const std::vector<Lane>& turn) {
+  bool measure_turn(const Turn& turn) {
     std::deque<Attempt> attempts;  // they are referred to
     for (const Lane& lane : turn) {
       Lane left;
@@ -482,6 +441,11 @@ class Run {
 
   static bool goes_on(const Attempt& attempt) { return attempt.measurement && attempt.done.stop.empty(); }
   const Point& point_of(const Attempt& attempt) const { return points_[attempt.lane.front()]; }
+  std::vector<Point> points_of(const Attempt& attempt) const {
+    std::vector<Point> points;
+    for (const size_t i : attempt.lane) points.push_back(points_[i]);
+    return points;
+  }
 
   void begin(Attempt& attempt) {
     for (const size_t i : attempt.lane) attempt.rows.push_back(describe(points_[i]));
@@ -501,7 +465,7 @@ class Run {
     attempt.budget_s = budget_s(attempt.lane);
     if (attempt.served != nullptr) {
       parity_of_server(point);
-      attempt.measurement = make_served_measurement(attempt.run, point, *attempt.served);
+      attempt.measurement = make_served_measurement(attempt.run, points_of(attempt), *attempt.served);
       return attempt.measurement->prepare();
     }
     if (by_groups(point)) return measure_groups(attempt);
@@ -510,9 +474,7 @@ class Run {
     if (point.phase == "prefill" && should_estimate(attempt.run, point, session, attempt.budget_s))
       return estimate_point(attempt.run, point, session, attempt.budget_s - (clock_.wall_s() - attempt.begin_s),
                             attempt.rows.front());
-    std::vector<Point> points;
-    for (const size_t i : attempt.lane) points.push_back(points_[i]);
-    attempt.measurement = make_measurement(attempt.run, std::move(points), session, attempt.budget_s);
+    attempt.measurement = make_measurement(attempt.run, points_of(attempt), session, attempt.budget_s);
     attempt.measurement->prepare();
   }
 
@@ -546,9 +508,12 @@ class Run {
 
   void conclude(Attempt& attempt, bool among_others) {
     if (attempt.served != nullptr) {
-      attempt.rows.front().interleaved = among_others;
       attempt.measurement->finish(attempt.done, attempt.rows);
-      return parity_of_server(point_of(attempt)).describe(attempt.rows.front());
+      for (Result& row : attempt.rows) {
+        row.interleaved = among_others;
+        parity_of_server(point_of(attempt)).describe(row);
+      }
+      return;
     }
     if (attempt.session == nullptr) return;  // estimated by layer groups
     const bool measured = attempt.measurement != nullptr;
@@ -631,7 +596,8 @@ class Run {
       attempt.session = nullptr;
       sessions_.erase(session_key(point_of(attempt)));
     };
-    const bool single = points_.size() == 1;
+    const bool single =
+        std::count_if(points_.begin(), points_.end(), [](const Point& p) { return p.replica == 0; }) == 1;
     progress_->begin(title(point_of(attempt)));
     attempt.begin_s = clock_.wall_s();
     try {
@@ -676,7 +642,7 @@ class Run {
   // --- Servers ---
 
   Served& reach(const Point& point) {
-    Served& served = servers_.reach(plan_of(point), point, folder_ ? folder_->path() : std::filesystem::path(),
+    Served& served = servers_.reach(plan_of(point), point.engine, folder_ ? folder_->path() : std::filesystem::path(),
                                     [this](const std::string& text) {
                                       if (progress_) progress_->update(text);
                                     });
@@ -848,7 +814,7 @@ class Run {
     const size_t first = points_.size();
     add(std::move(points));
     count_work();
-    const std::vector<Lane> turn = turns_.back();
+    const Turn turn = turns_.back();
     measure_turn(turn);
     const std::optional<Result>&row = results_[first], &twin = results_[first + 1];
     if (!row || !twin || !row->value || !twin->value)
@@ -887,7 +853,8 @@ class Run {
   std::string title(const Point& point) const {
     std::string text = point.phase + " " + point.hybrid + " ctx " + token_label(point.ctx);
     if (point.phase == "e2e") text += " gen " + token_label(point.gen);
-    text += " bs " + std::to_string(point.batch);
+    text += " bs " + std::to_string(own_share(point, point.batch));
+    if (point.replica > 0) text += " " + row_engine(point);
     return several_models_ ? point.config.name + " " + text : text;
   }
 
@@ -921,7 +888,7 @@ class Run {
   int threads_ = 1;
   bool several_models_ = false;
   bool silent_ = false;                           // no table
-  std::vector<std::vector<Lane>> turns_;          // in the order in which they are measured
+  std::vector<Turn> turns_;                       // in the order in which they are measured
   std::vector<bool> mine_;                        // of each point: in this process's shard
   std::map<std::string, int64_t> tokens_;         // that each session's sequences must hold: of all points that use it
   std::map<std::string, int64_t> deepest_;        // longest cache timed with an engine and config

@@ -73,15 +73,22 @@ std::string Served::settings() const {
   return list.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-std::optional<CacheCounters> Served::cache_counters() {
+std::optional<CacheCounters> Served::cache_counters(int64_t replica) {
   CacheCounters all;
-  for (const auto& replica : replicas_) {
-    const std::optional<CacheCounters> its = replica->cache_counters();
+  for (int64_t i = 1; i <= std::ssize(replicas_); ++i) {
+    if (replica > 0 && i != replica) continue;
+    const std::optional<CacheCounters> its = replicas_[static_cast<size_t>(i - 1)]->cache_counters();
     if (!its) return std::nullopt;
     all.queried += its->queried;
     all.hit += its->hit;
   }
   return all;
+}
+
+const ClientOverhead& Served::client_overhead(int64_t streams) {
+  const auto [found, first] = overheads_.try_emplace(streams);
+  if (first) found->second = measure_client_overhead(static_cast<int>(streams));
+  return found->second;
 }
 
 }  // namespace ringbench

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <sstream>
+#include <optional>
+#include <utility>
 
 #include "evals/tokenizer.h"
 #include "harness/budget.h"
@@ -27,12 +28,6 @@ namespace {
 
 constexpr int64_t kPrompts = 3, kPromptTokens = 48, kNewTokens = 16;
 
-// Where an engine rounds that computes in this type: its linear state, its router and its logits are float in any case.
-Precision precision_of(DType dtype) {
-  const Rounding real = dtype == DType::bf16 ? Rounding::bf16 : Rounding::f32;
-  return {real, real, real, real, real, real, real, Rounding::f32, real, Rounding::f32, Rounding::f32};
-}
-
 // What the server went on with, and how sure it was.
 struct Continuation {
   std::vector<int32_t> prompt, tokens;
@@ -49,7 +44,8 @@ std::string random_text(const Tokenizer& tokenizer, uint64_t seed, int64_t index
 }
 
 // Empty, with the reason in `why`, where the reply cannot be compared.
-Continuation ask(const Tokenizer& tokenizer, Served& served, uint64_t seed, int64_t index, std::string& why) {
+Continuation ask(const Tokenizer& tokenizer, Served& served, ServerEndpoint& replica, uint64_t seed, int64_t index,
+                 std::string& why) {
   const std::string text = random_text(tokenizer, seed, index);
   Continuation continuation{tokenizer.encode(text), {}, {}};
   CompletionRequest request;
@@ -62,10 +58,11 @@ Continuation ask(const Tokenizer& tokenizer, Served& served, uint64_t seed, int6
   request.sampling.temperature = 0;
   request.logprobs = 1;
   request.stream = false;  // some servers tell log-probabilities only of whole answers
+  EndpointConnection connection(replica);
   const auto reply_to = [&](const CompletionRequest& asked) {
-    std::vector<LoadedReply> replies = collect_load(served.replicas(), {}, 1, [&](int64_t) { return asked; });
-    if (replies.empty()) throw Interrupted();
-    return std::move(replies.front().reply);
+    CompletionReply reply = connection.send(asked.api, replica.body(asked), asked.stream);
+    if (reply.interrupted) throw Interrupted();
+    return reply;
   };
   CompletionReply reply = reply_to(request);
   if (reply.status == 400) {  // by a server that wants a flag, not a number
@@ -118,6 +115,37 @@ void append(std::vector<double>& all, const std::vector<double>& more) {
   all.insert(all.end(), more.begin(), more.end());
 }
 
+struct Verdict {
+  bool pass = false;
+  double worst = 0;  // error over budget
+  std::string text;
+};
+
+Verdict judge_continuations(const std::vector<Continuation>& continuations, Engine& truth, Engine& rounded) {
+  std::vector<double> told, true_odds, rounded_odds, behind;
+  double logits_rms = 0;
+  for (const Continuation& c : continuations) {
+    const Odds odds = odds_of(truth, c), with_rounding = odds_of(rounded, c);
+    append(told, c.logprobs), append(true_odds, odds.chosen), append(rounded_odds, with_rounding.chosen);
+    for (size_t i = 0; i < odds.chosen.size(); ++i) behind.push_back(odds.likeliest[i] - odds.chosen[i]);
+    logits_rms = std::max(logits_rms, odds.logits_rms);
+  }
+  // Log-probabilities are differences of logits, and err as those do.
+  double unit = 0;
+  for (const double odds : true_odds) unit += odds * odds;
+  unit = std::sqrt(unit / static_cast<double>(true_odds.size()));
+  const double floor = float_floor(static_cast<double>(truth.config().hidden_size)) * logits_rms / unit;
+  const Discrepancy found = discrepancy(told, true_odds), unavoidable = discrepancy(rounded_odds, true_odds);
+  const Judgement judged = judge(found, unavoidable, floor);
+  // A token that is not the likeliest one may be chosen where the two are nearer than both may be off.
+  const double near = 2 * unit * (kMaxTolerance * unavoidable.max + 8 * floor);
+  const auto wrong = std::count_if(behind.begin(), behind.end(), [&](double gap) { return !(gap <= near); });
+  Verdict verdict{judged.pass && wrong == 0, found.rms / judged.budget,
+                  std::to_string(told.size()) + " tokens: " + judged.text};
+  if (wrong > 0) verdict.text += ", " + std::to_string(wrong) + " not the likeliest by far";
+  return verdict;
+}
+
 }  // namespace
 
 ServedParity check_served(const Plan& plan, const Point& point, Served& served, int threads,
@@ -129,47 +157,38 @@ ServedParity check_served(const Plan& plan, const Point& point, Served& served, 
   }
   try {
     const Tokenizer tokenizer = Tokenizer::load(point.checkpoint);
-    std::vector<Continuation> continuations;
-    for (int64_t i = 0; i < kPrompts && result.text.empty(); ++i) {
-      progress("parity: asking for log-probabilities");
-      continuations.push_back(ask(tokenizer, served, plan.seed, i, result.text));
+    std::vector<std::vector<Continuation>> continuations;  // of each replica
+    for (const auto& replica : served.replicas()) {
+      std::vector<Continuation>& its = continuations.emplace_back();
+      for (int64_t i = 0; i < kPrompts; ++i) {
+        progress("parity: asking for log-probabilities");
+        its.push_back(ask(tokenizer, served, *replica, plan.seed, i, result.text));
+        if (!result.text.empty()) return result;
+      }
     }
-    if (!result.text.empty()) return result;
 
     progress("parity: the reference in f64");
     const Weights weights = Weights::load(point.config, point.checkpoint);
     EngineOptions options;
     options.max_tokens = kNewTokens;
-    for (const Continuation& c : continuations)
-      options.max_tokens = std::max(options.max_tokens, static_cast<int64_t>(c.prompt.size() + c.tokens.size()));
+    for (const std::vector<Continuation>& its : continuations)
+      for (const Continuation& c : its)
+        options.max_tokens = std::max(options.max_tokens, static_cast<int64_t>(c.prompt.size() + c.tokens.size()));
     options.threads = threads;
+    const Precision precision = mixed_precision(point.dtype == DType::bf16 ? Rounding::bf16 : Rounding::f32);
     const auto truth = make_reference_engine(point.config, weights, truth_options(options));
-    const auto rounded =
-        make_reference_engine(point.config, weights, truth_options(options, precision_of(point.dtype)));
-    std::vector<double> told, true_odds, rounded_odds, behind;
-    double logits_rms = 0;
-    for (const Continuation& c : continuations) {
-      const Odds odds = odds_of(*truth, c), with_rounding = odds_of(*rounded, c);
-      append(told, c.logprobs), append(true_odds, odds.chosen), append(rounded_odds, with_rounding.chosen);
-      for (size_t i = 0; i < odds.chosen.size(); ++i) behind.push_back(odds.likeliest[i] - odds.chosen[i]);
-      logits_rms = std::max(logits_rms, odds.logits_rms);
-    }
-    // Log-probabilities are differences of logits, and err as those do.
-    double unit = 0;
-    for (const double odds : true_odds) unit += odds * odds;
-    unit = std::sqrt(unit / static_cast<double>(true_odds.size()));
-    const double floor = float_floor(static_cast<double>(point.config.hidden_size)) * logits_rms / unit;
-    const Discrepancy found = discrepancy(told, true_odds), unavoidable = discrepancy(rounded_odds, true_odds);
-    const Judgement judged = judge(found, unavoidable, floor);
-    // A token that is not the likeliest one may be chosen where the two are nearer than both may be off.
-    const double near = 2 * unit * (kMaxTolerance * unavoidable.max + 8 * floor);
-    const auto wrong = std::count_if(behind.begin(), behind.end(), [&](double gap) { return !(gap <= near); });
-    result.status = judged.pass && wrong == 0 ? "pass" : "fail";
-    result.worst = found.rms / judged.budget;
+    const auto rounded = make_reference_engine(point.config, weights, truth_options(options, precision));
     result.fingerprint = weights.fingerprint();
     result.tokens = options.max_tokens;
-    result.text = std::to_string(told.size()) + " tokens: " + judged.text;
-    if (wrong > 0) result.text += ", " + std::to_string(wrong) + " not the likeliest by far";
+    std::optional<Verdict> worst;
+    for (size_t i = 0; i < continuations.size(); ++i) {
+      const Verdict verdict = judge_continuations(continuations[i], *truth, *rounded);
+      if (worst && std::pair(!verdict.pass, verdict.worst) <= std::pair(!worst->pass, worst->worst)) continue;
+      worst = verdict;
+      result.text = (continuations.size() > 1 ? served.replicas()[i]->url().text() + ": " : "") + verdict.text;
+    }
+    result.status = worst->pass ? "pass" : "fail";
+    result.worst = worst->worst;
   } catch (const TokenizerError& e) {
     result.text = e.what();
   }

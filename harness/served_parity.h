@@ -23,8 +23,9 @@ struct ServedParity {
   void describe(Result& row) const;
 };
 
-// Asks for kParityPrompts continuations. `none` where the plan names no checkpoint, or where the server tells no
-// log-probabilities or no ids of the tokens it chose. `dtype`: that of the server, which makes the budget.
+// Asks every replica for continuations; what is told is that of the worst. `none` where the plan names no checkpoint,
+// or where a server tells no log-probabilities or no ids of the tokens it chose. The point's dtype, which makes the
+// budget, is that of the server.
 ServedParity check_served(const Plan& plan, const Point& point, Served& served, int threads,
                           const std::function<void(const std::string&)>& progress);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "evals/text.h"
+#include "harness/json_names.h"
 #include "harness/json_object.h"
 
 namespace ringbench {
@@ -133,8 +134,9 @@ std::string servers_topic() {
   std::string text = wrap(
       "Servers\n\n"
       "--engine openai:URL measures whatever speaks OpenAI's HTTP API (vLLM, SGLang, llama.cpp, mlx-lm): prefill, "
-      "decode, e2e, throughput, sweep and eval. openai:URL1+URL2 spreads requests over replicas. --model, --weights or "
-      "--config says what is served; --weights DIR also lets its tokens be checked against the reference. A key goes "
+      "decode, e2e, throughput, sweep and eval. openai:URL1+URL2 sends requests to replicas in turn; each has a row of "
+      "its own beside that of all. --model, --weights or --config says what is served; --weights DIR also lets its "
+      "tokens be checked against the reference. A key goes "
       "into the environment variable RINGBENCH_API_KEY and nowhere else.\n\n"
       "What is timed\n\n"
       "Prompts are token ids, new ones for every request of every run, so that no prefix cache knows them; a server "
@@ -149,7 +151,8 @@ std::string servers_topic() {
       "R a second, and the time is the median of one\n"
       "itl_p50_s and itl_p99_s are gaps between events, of which one may hold several tokens. Flag C: a prefix cache "
       "answered 1 % of the prompts' tokens or more, by the server's own count. Memory, kernels and shares of peaks are "
-      "the server's own affair and null.\n\n"
+      "the server's own affair and null. client_ttft_s: what the client itself adds, found with an echo server and as "
+      "many streams; where that matters, a warning W-CLIENT says so.\n\n"
       "Parity\n\n"
       "With --weights, three prompts are continued greedily, and the log-probabilities that the server tells are held "
       "against the reference in f64. --dtype says what the server computes in: what rounding costs there makes the "

@@ -11,13 +11,13 @@ namespace ringbench {
 
 namespace fs = std::filesystem;
 
-Served& Servers::reach(const Plan& plan, const Point& point, const fs::path& folder, const Say& say) {
-  std::unique_ptr<Served>& server = servers_[point.engine];
+Served& Servers::reach(const Plan& plan, const std::string& engine, const fs::path& folder, const Say& say) {
+  std::unique_ptr<Served>& server = servers_[engine];
   if (server) return *server;
   if (!plan.start.empty())
-    for (auto& [engine, other] : servers_)
+    for (auto& [name, other] : servers_)
       if (other && other->is_ours()) other.reset();
-  auto reached = std::make_unique<Served>(plan, point.engine);
+  auto reached = std::make_unique<Served>(plan, engine);
   const fs::path place = folder.empty() ? fs::temp_directory_path() : folder;
   reached->start(place / ("server-" + std::to_string(getpid()) + "-" + std::to_string(servers_.size()) + ".log"), say);
   server = std::move(reached);
@@ -39,7 +39,7 @@ const ServedParity& Servers::certify(const Plan& plan, const Point& point, int t
   if (!first || plan.parity == ParityMode::off) return found;
   found = check_served(plan, point, *servers_.at(point.engine), threads, say);
   if (plan.parity == ParityMode::require && found.status != "pass")
-    throw Failure(ExitCode::parity, "--parity require: " + point.engine + ": " + found.text + "; nothing was timed.",
+    throw Failure(ExitCode::parity, "--parity require: " + point.engine + ": " + found.text + "; nothing was run.",
                   "see: ringbench help servers");
   if (found.status != "pass" && !point.checkpoint.empty())
     warn("W-PARITY: " + point.engine + ": " + found.status + ": " + found.text);

@@ -19,10 +19,10 @@ class Servers {
  public:
   using Say = std::function<void(const std::string&)>;  // of what is going on
 
-  // The point's. Where the plan starts it, its log goes into `folder` (empty: nowhere that stays), and a server that
-  // was started for points before is stopped first: they share a machine. Throws Failure if it cannot be reached,
-  // Interrupted.
-  Served& reach(const Plan& plan, const Point& point, const std::filesystem::path& folder, const Say& say);
+  // The one that `engine` names. Where the plan starts it, its log goes into `folder` (empty: nowhere that stays), and
+  // a server that was started before for another engine is stopped first: they share a machine. Throws Failure if it
+  // cannot be reached, Interrupted.
+  Served& reach(const Plan& plan, const std::string& engine, const std::filesystem::path& folder, const Say& say);
 
   // What those that were reached say of themselves, each once, into servers.jsonl.
   void write_down(const std::filesystem::path& folder);

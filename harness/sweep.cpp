@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "harness/commands.h"
+#include "harness/json_names.h"
 #include "harness/words.h"
 
 namespace ringbench {
@@ -128,13 +129,7 @@ class Reader {
 
 }  // namespace
 
-std::vector<std::string> sweep_names() {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(configs_folder() / "sweeps"))
-    if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
-  std::sort(names.begin(), names.end());
-  return names;
-}
+std::vector<std::string> sweep_names() { return json_names(configs_folder() / "sweeps"); }
 
 SweepPlan read_sweep(const std::string& name) {
   const std::vector<std::string> names = sweep_names();

@@ -32,6 +32,21 @@ struct Precision {
   bool operator==(const Precision&) const = default;
 };
 
+// Of engines for GPUs that compute in `real`: their linear state, their router and their logits are f32 in any case.
+constexpr Precision mixed_precision(Rounding real) {
+  return {.weights = real,
+          .residual = real,
+          .norm = real,
+          .activations = real,
+          .qkv = real,
+          .kv_cache = real,
+          .operands = real,
+          .state = Rounding::f32,
+          .attention = real,
+          .router = Rounding::f32,
+          .lm_head = Rounding::f32};
+}
+
 // The nearest value of fp8 e4m3 (3 bits of mantissa, largest 448), ties to even; `x` beyond 448 becomes 448.
 inline double nearest_e4m3(double x) {
   if (x == 0 || !std::isfinite(x)) return x;

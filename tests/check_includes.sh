@@ -32,7 +32,8 @@ violations() (
   forbid '.*' 'CLI/' "CLI11 only in harness/arguments.cpp" '^harness/arguments\.cpp:'
   forbid '.*' 'boost/' "Boost only in harness/statistics.cpp" '^harness/statistics\.cpp:'
   forbid '.*' 'benchmark/' "Google Benchmark only in harness/bench_*.cpp" '^harness/bench_[a-z_]+\.cpp:'
-  forbid '.*' 'httplib|openssl/' "cpp-httplib and OpenSSL only in harness/endpoint.cpp" '^harness/endpoint\.cpp:'
+  forbid '.*' 'httplib|openssl/' "cpp-httplib and OpenSSL only in harness/endpoint.cpp and its client_overhead.cpp" \
+    '^harness/(endpoint|client_overhead)\.cpp:'
   forbid '.*' 'pcre2' "PCRE2 only in evals/regex.cpp" '^evals/regex\.cpp:'
   forbid '.*' 'utf8proc' "utf8proc only in evals/unicode.cpp" '^evals/unicode\.cpp:'
   forbid '.*\.(cpp|h|cu|cuh|in)' 'mpfr' "MPFR only in evals/numeric.cpp" '^evals/numeric\.cpp:'

@@ -161,6 +161,7 @@ std::string stamped(std::string bytes) {
   return bytes;
 }
 
+// Of no bytes: the end of the body.
 std::string chunk(const std::string& bytes) {
   char size[32];
   std::snprintf(size, sizeof size, "%zx\r\n", bytes.size());
@@ -241,9 +242,11 @@ struct FakeServer::Impl {
         !socket.send("HTTP/1.1 " + std::to_string(answer.status) + " X\r\nContent-Type: " + answer.content_type +
                      "\r\n" + answer.headers + "Transfer-Encoding: chunked\r\n\r\n"))
       return false;
-    for (const FakePiece& piece : answer.pieces)
-      if (!wait_until(start, piece.at_s) || !socket.send(answer.raw ? piece.bytes : chunk(stamped(piece.bytes))))
-        return false;
+    for (const FakePiece& piece : answer.pieces) {
+      if (!wait_until(start, piece.at_s)) return false;
+      if (piece.bytes.empty()) continue;  // a chunk of nothing would end the body
+      if (!socket.send(answer.raw ? piece.bytes : chunk(stamped(piece.bytes)))) return false;
+    }
     if (answer.end == FakeAnswer::End::stall) wait_until(start, 3600);
     if (answer.end != FakeAnswer::End::whole) return false;
     if (post) ++completed;  // before the last byte: the client may look as soon as it has it

@@ -9,25 +9,13 @@ program=${RINGBENCH_PROGRAM:-$root/build/ringbench}
 place=$(dirname "$program")/foreign-kernel
 packages=(fla-core==0.6.0 numpy==2.2.6 safetensors==0.8.0 ml_dtypes==0.5.4)
 
-[[ -x $program ]] || { echo "FAILED: no program $program; RINGBENCH_PROGRAM says where it is" && exit 1; }
+. "$root/tests/pypi.sh"
+[[ -x $program ]] || give_up "no program $program; RINGBENCH_PROGRAM says where it is"
 mkdir -p "$place" && exec 9>"$place/lock" && flock 9  # one at a time in a build folder
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-give_up() {
-  echo "FAILED: $1"
-  [[ ! -s ${2:-} ]] || { echo "the end of its output:" && tail -n 20 "$2"; }
-  exit 1
-}
 
-if [[ $(cat "$place/installed" 2>/dev/null) != "${packages[*]}" ]]; then
-  rm -rf "$place/venv" "$place/installed"
-  python3 -m venv "$place/venv" >"$work/log" 2>&1 ||
-    give_up "python3 -m venv (Debian and Ubuntu have it in the package python3-venv)" "$work/log"
-  "$place/venv/bin/pip" install --disable-pip-version-check --no-deps --no-compile "${packages[@]}" \
-    >"$work/log" 2>&1 </dev/null ||
-    give_up "no flash-linear-attention from PyPI; without a network: ctest -E foreign_kernel_test" "$work/log"
-  echo "${packages[*]}" >"$place/installed"
-fi
+install_from_pypi flash-linear-attention "${packages[@]}"
 
 cd "$work" || exit 1
 run_case() {

@@ -14,7 +14,8 @@ packages=(
   truststore==0.10.5 Jinja2==3.1.6 MarkupSafe==3.0.4
 )  # what importing mlx_lm.server needs; with all that they ask for it would be 59 MB
 
-[[ -x $program ]] || { echo "FAILED: no program $program; RINGBENCH_PROGRAM says where it is" && exit 1; }
+. "$root/tests/pypi.sh"
+[[ -x $program ]] || give_up "no program $program; RINGBENCH_PROGRAM says where it is"
 mkdir -p "$place" && exec 9>"$place/lock" && flock 9  # one at a time in a build folder
 work=$(mktemp -d)
 server=
@@ -29,22 +30,9 @@ stop() {  # the whole process group, and not before it is gone
 trap 'stop; rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-give_up() {
-  echo "FAILED: $1"
-  [[ ! -s ${2:-} ]] || { echo "the end of its output:" && tail -n 20 "$2"; }
-  exit 1
-}
 
 # ---- install it, unless these very versions are there -------------------------------------------------------------
-if [[ $(cat "$place/installed" 2>/dev/null) != "${packages[*]}" ]]; then
-  rm -rf "$place/venv" "$place/installed"
-  python3 -m venv "$place/venv" >"$work/log" 2>&1 ||
-    give_up "python3 -m venv (Debian and Ubuntu have it in the package python3-venv)" "$work/log"
-  "$place/venv/bin/pip" install --disable-pip-version-check --no-deps --no-compile "${packages[@]}" \
-    >"$work/log" 2>&1 </dev/null ||
-    give_up "no mlx-lm from PyPI; without a network: ctest -E real_server_test" "$work/log"
-  echo "${packages[*]}" >"$place/installed"
-fi
+install_from_pypi mlx-lm "${packages[@]}"
 rm -rf "$place/model"
 python3 "$root/tests/real_server.py" prepare "$checkpoint" "$place/model" || give_up "no model to serve"
 

@@ -428,6 +428,13 @@ TEST_CASE("busy servers are asked again, as often as allowed, and it is on recor
     CHECK(server.received() == 3);
     CHECK(server.completed() == 3);
   }
+  const FakeServer by_date([](const FakeRequest& request) {
+    return request.number == 0 ? fake_plain(503, "{}", "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n")
+                               : fake_stream(2);
+  });
+  const CompletionReply later = reply_from(by_date);
+  REQUIRE(later.retries.size() == 1);
+  CHECK(later.retries[0].waited_s == 0);  // it has been
   const FakeServer busy([](const FakeRequest&) { return fake_plain(503, "{}", "Retry-After: 99999\r\n"); });
   const CompletionReply reply = reply_from(busy);
   CHECK(reply.error == "HTTP 503: {}");

@@ -276,6 +276,39 @@ TEST_CASE("a point's id says what was asked, not on what it ran") {
   CHECK(differs([](Plan& p) { p.model = "ring-pico-linear"; }));
 }
 
+TEST_CASE("several servers make a point of all and one of each that gets a request") {
+  Plan plan = plan_for("tiny", Command::e2e);
+  plan.engine = {"openai:http://a+http://b:9+http://c"};
+  plan.batch = {2};
+  plan.requests = 7;
+  const std::vector<Point> points = expand(plan, Command::e2e);
+  REQUIRE(points.size() == 4);
+  std::set<std::string> ids;
+  for (const Point& point : points) {
+    ids.insert(point.id);
+    CHECK(comparison_key(point) == comparison_key(points[0]));  // they go to the same shard
+    CHECK(repro_command(plan, point) == repro_command(plan, points[0]));
+  }
+  CHECK(ids.size() == 4);
+  CHECK(row_engine(points[0]) == plan.engine[0]);
+  CHECK(row_engine(points[2]) == "openai:http://b:9");
+  const auto shares = [&](int64_t of) {
+    std::vector<int64_t> all;
+    for (const Point& point : points) all.push_back(own_share(point, of));
+    return all;
+  };
+  CHECK(shares(7) == std::vector<int64_t>{7, 3, 2, 2});
+  CHECK(shares(2) == std::vector<int64_t>{2, 1, 1, 0});
+
+  plan.requests.reset();  // prefill of a batch of two: the third server has nothing to do
+  CHECK(expand(plan, Command::prefill).size() == 3);
+  plan.engine = {"openai:http://a"};
+  const std::vector<Point> one = expand(plan, Command::prefill);
+  REQUIRE(one.size() == 1);
+  plan.engine = {"reference"};
+  CHECK(expand(plan, Command::prefill)[0].id == one[0].id);
+}
+
 TEST_CASE("YaRN: the config's own, the card's beyond the window, off, or as given") {
   const ModelConfig nano = resolve_model("ring-nano-linear", "", "").config;
   REQUIRE_FALSE(nano.rope_scaling);

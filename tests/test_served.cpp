@@ -8,7 +8,9 @@
 #include <set>
 
 #include "evals/tokenizer.h"
+#include "harness/client_overhead.h"
 #include "harness/failure.h"
+#include "harness/result.h"
 #include "harness/server_recipe.h"
 #include "reference/config.h"
 #include "reference/engine.h"
@@ -138,6 +140,77 @@ TEST_CASE("an open load comes at its own times, and says what share was served i
   CHECK(server.received() == 21);
   CHECK(measure(server, "e2e --ctx 8 --rate 3", folder.path).code == 2);
   CHECK(measure(server, "e2e --ctx 8 --goodput fast:1s", folder.path).code == 2);
+}
+
+TEST_CASE("each of several servers has a row of its own beside that of all", "[served]") {
+  std::atomic<bool> stalls = false;
+  FakeServer slow([&](const FakeRequest& request) { return answer_to(request, stalls ? 0.3 : 0.2, 0.01); });
+  FakeServer fast([](const FakeRequest& request) { return answer_to(request, 0, 0.01, {0, 0, 5}); });
+  for (FakeServer* server : {&slow, &fast}) server->set_page("/v1/models", models);
+  const Folder folder;
+  const std::string engine = "openai:" + slow.url() + "+" + fast.url();
+  const std::string e2e =
+      "e2e --ctx 16 --gen 3 --batch 3 --requests 5 --reps 2 --warmup 0 --model tiny --engine " + engine + " --json";
+  const Json rows = rows_of(run(e2e, folder.path));
+  REQUIRE(rows.size() == 3);
+  const Json &all = rows[0], &first = rows[1], &second = rows[2];
+  CHECK(all["engine"] == engine);
+  CHECK(all["replica_of"].is_null());
+  CHECK(first["engine"] == "openai:" + slow.url());
+  CHECK(second["engine"] == "openai:" + fast.url());
+  for (const Json& row : {first, second}) {
+    CHECK(row["replica_of"] == engine);
+    CHECK(row["n"] == 2);
+    CHECK(row["repro"] == all["repro"]);
+    CHECK(row["concurrency"].is_null());  // which stream asks which server is not fixed
+  }
+  CHECK(first["requests"] == 3);
+  CHECK(second["requests"] == 2);
+  CHECK(first["value"] >= 0.2);
+  CHECK(first["ttft_s"] >= 0.2);
+  CHECK(second["ttft_s"] < 0.2);
+  CHECK(second["value"] < first["value"]);
+  CHECK(all["value"] >= first["value"]);
+  CHECK(first["tok_s"].get<double>() == Approx(9 / first["value"].get<double>()));
+  CHECK(first["cached_tokens"] == 0);
+  CHECK(second["cached_tokens"] == 2 * 2 * 5);
+  CHECK(second["flags"] == "CU");
+
+  // One that is lost is measured again with the others; those that are there stay.
+  const fs::path points = run_folder(folder.path / "results/runs") / "points.jsonl";
+  const std::string lines = read_file(points);
+  std::ofstream(points) << lines.substr(0, lines.rfind('\n', lines.size() - 2) + 1);
+  stalls = true;
+  const Json again = rows_of(run(e2e + " --resume", folder.path));
+  REQUIRE(again.size() == 3);
+  CHECK(again[0] == all);
+  CHECK(again[1] == first);
+  CHECK(again[2]["point_id"] == second["point_id"]);
+  CHECK(again[2]["value"] != second["value"]);
+
+  const Json prefill =
+      rows_of(run("prefill --ctx 16 --batch 1 --reps 1 --model tiny --engine " + engine + " --json", folder.path));
+  CHECK(prefill.size() == 2);  // one request, and so one server
+}
+
+TEST_CASE("what the client adds is in every row, and said where it matters", "[served]") {
+  FakeServer server([](const FakeRequest& request) { return answer_to(request, 0.01, 0); });
+  server.set_page("/v1/models", models);
+  const Folder folder;
+  const std::string command = "e2e --ctx 8 --gen 4 --batch 8 --reps 1 --warmup 0";
+  const Json row = rows_of(measure(server, command, folder.path)).at(0);
+  for (const char* field : {"client_ttft_s", "client_itl_s", "client_tok_s"}) CHECK(row[field] > 0);
+  CHECK(row["client_ttft_s"] < 10);
+  const Ran table = run(command + " --model tiny --engine openai:" + server.url(), folder.path);
+  CHECK(table.out.find("client: adds up to ") != std::string::npos);
+
+  const ClientOverhead client{0.001, 1e-5, 1000};
+  CHECK(warnings_of(client, 0.02, 500).empty());
+  CHECK(warnings_of(client, 0.0199, 0) ==
+        Strings{"W-CLIENT: up to 1.000 ms of a first token's 19.90 ms are the client's own."});
+  CHECK(warnings_of(client, 1, 501) ==
+        Strings{"W-CLIENT: 501 tokens/s came, and the client is only known to take 1 000: it may have been what limits "
+                "them."});
 }
 
 TEST_CASE("what was not as asked is flagged: lengths, caches, texts for ids", "[served]") {
@@ -296,9 +369,8 @@ TEST_CASE("log-probabilities tell a server of this checkpoint from another", "[s
   const ModelConfig config = ModelConfig::load(fs::path(checkpoint) / "config.json");
   const Weights weights = Weights::load(config, checkpoint);
   const Tokenizer tokenizer = Tokenizer::load(checkpoint);
-  double off = 0;  // added to every log-probability
   std::mutex one_at_a_time;
-  FakeServer server([&](const FakeRequest& request) {
+  const auto answer_with_odds = [&](const FakeRequest& request, double off) {  // off: added to every log-probability
     const Json body = Json::parse(request.body);
     if (!body.contains("logprobs")) return answer_to(request);
     const std::lock_guard lock(one_at_a_time);
@@ -326,8 +398,11 @@ TEST_CASE("log-probabilities tell a server of this checkpoint from another", "[s
                    {{{"index", 0}, {"text", "?"}, {"finish_reason", "length"}, {"logprobs", {{"content", content}}}}}},
                   {"usage", {{"prompt_tokens", read}, {"completion_tokens", content.size()}}}}
                  .dump());
-  });
-  server.set_page("/v1/models", models);
+  };
+  double off = 0;
+  FakeServer server([&](const FakeRequest& request) { return answer_with_odds(request, off); });
+  FakeServer wrong_one([&](const FakeRequest& request) { return answer_with_odds(request, 1e-3); });
+  for (FakeServer* one : {&server, &wrong_one}) one->set_page("/v1/models", models);
   const Folder folder;
   const std::string words =
       "prefill --ctx 8 --reps 1 --json --dtype f32 --weights " + checkpoint + " --engine openai:" + server.url();
@@ -346,6 +421,10 @@ TEST_CASE("log-probabilities tell a server of this checkpoint from another", "[s
   INFO(compared.out + compared.err);
   CHECK(compared.code == 0);
   CHECK(compared.out.find("UNMATCHED 1") == std::string::npos);
+
+  const Ran replicas = run(words + "+" + wrong_one.url() + " --batch 2", folder.path);
+  for (const Json& its : rows_of(replicas, 4)) CHECK(its["parity"] == "fail");
+  CHECK(replicas.err.find(wrong_one.url() + ": 48 tokens") != std::string::npos);
 
   off = 1e-3;
   const Json wrong = rows_of(run(words, folder.path), 4).at(0);
