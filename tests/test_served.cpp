@@ -5,6 +5,7 @@
 #include <fstream>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <set>
 
 #include "evals/tokenizer.h"
@@ -12,6 +13,7 @@
 #include "harness/failure.h"
 #include "harness/result.h"
 #include "harness/server_recipe.h"
+#include "harness/wait.h"
 #include "reference/config.h"
 #include "reference/engine.h"
 #include "reference/weights.h"
@@ -99,6 +101,10 @@ TEST_CASE("prefill, decode and e2e of a server count from when a request is due"
   CHECK(e2e["value"] >= 3 * 0.08);
   CHECK(e2e["requests"] == 6);
   CHECK(e2e["tok_s"].get<double>() == Approx(24 / e2e["value"].get<double>()));
+  const double begin_s = now_s();
+  const Json often = rows_of(measure(server, "e2e --ctx 8 --gen 4 --reps 12 --warmup 0", folder.path)).at(0);
+  const Numbers samples = often["samples"];
+  CHECK(std::accumulate(samples.begin(), samples.end(), 0.0) < now_s() - begin_s);  // each of its own time alone
 
   // The same points as the reference's.
   const Json mine = Json::parse(run("prefill --ctx 32 --batch 2 --model tiny --engine reference --dry-run --json").out);
@@ -137,16 +143,40 @@ TEST_CASE("an open load comes at its own times, and says what share was served i
   CHECK(row["rate"] == 200);
   CHECK(row["concurrency"].is_null());
   CHECK(row["goodput"].get<double>() <= 0.5);
+  CHECK(row["tok_s"].get<double>() > 8);  // 40 tokens; one request after another would take 5 s
   CHECK(server.received() == 21);
+
+  std::mutex mutex;
+  std::vector<double> arrivals;
+  FakeServer prompt([&](const FakeRequest& request) {
+    const std::lock_guard lock(mutex);
+    arrivals.push_back(now_s());
+    return answer_to(request);
+  });
+  prompt.set_page("/v1/models", models);
+  CHECK(measure(prompt, "e2e --ctx 8 --gen 2 --requests 8 --rate 5 --reps 1 --warmup 0", folder.path).code == 0);
+  CHECK(arrivals.size() == 9);
+  CHECK(arrivals[8] - arrivals[1] > 0.1);  // 1.4 s, and less than this once in a million times
   CHECK(measure(server, "e2e --ctx 8 --rate 3", folder.path).code == 2);
   CHECK(measure(server, "e2e --ctx 8 --goodput fast:1s", folder.path).code == 2);
 }
 
 TEST_CASE("each of several servers has a row of its own beside that of all", "[served]") {
+  const auto count_cache = [](FakeServer& server, int64_t hits) {  // after the request that is being answered
+    const int64_t requests = server.received();
+    server.set_page("/metrics", "vllm:prefix_cache_queries_total " + std::to_string(16 * requests) +
+                                    "\nvllm:prefix_cache_hits_total " + std::to_string(hits * requests) + "\n");
+  };
   std::atomic<bool> stalls = false;
-  FakeServer slow([&](const FakeRequest& request) { return answer_to(request, stalls ? 0.3 : 0.2, 0.01); });
-  FakeServer fast([](const FakeRequest& request) { return answer_to(request, 0, 0.01, {0, 0, 5}); });
-  for (FakeServer* server : {&slow, &fast}) server->set_page("/v1/models", models);
+  FakeServer slow([&](const FakeRequest& request) {
+    count_cache(slow, 0);
+    return answer_to(request, stalls ? 0.3 : 0.2, 0.01);
+  });
+  FakeServer fast([&](const FakeRequest& request) {
+    count_cache(fast, 5);
+    return answer_to(request, 0, 0.01);
+  });
+  for (FakeServer* server : {&slow, &fast}) server->set_page("/v1/models", models), count_cache(*server, 0);
   const Folder folder;
   const std::string engine = "openai:" + slow.url() + "+" + fast.url();
   const std::string e2e =
@@ -321,6 +351,26 @@ TEST_CASE("a server that --start starts is stopped in the end, and told of if it
   const Ran dead = run_with("echo no such model >&2; exit 7");
   CHECK(dead.code == 3);
   CHECK(dead.err.find("no such model") != std::string::npos);
+}
+
+TEST_CASE("servers that are started follow each other: they share a machine", "[served]") {
+  const auto free_port = [] {
+    const FakeServer server;
+    return server.url().substr(server.url().rfind(':') + 1);
+  };
+  const Folder folder;
+  const std::string one = free_port(), two = free_port();
+  const std::vector<std::string> words = {
+      "prefill",  "--model",
+      "tiny",     "--ctx",
+      "8,16",     "--reps",
+      "1",        "--json",
+      "--engine", "openai:http://127.0.0.1:" + one + ",openai:http://127.0.0.1:" + two,
+      "--start",  "exec python3 " + std::string(RINGBENCH_SOURCE_DIR) + "/tests/started_server.py " + one + " " + two};
+  const Json rows = rows_of(finish(start(words, folder.path), folder.path));
+  CHECK(rows.size() == 4);
+  CHECK(!fs::exists(folder.path / "overlap"));
+  CHECK(kill(std::stoi(read_file(folder.path / "pid")), 0) != 0);
 }
 
 TEST_CASE("eval asks a server, keeps each answer, and goes on where it was broken off", "[served][eval]") {
