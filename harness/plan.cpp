@@ -12,6 +12,7 @@
 #include <sstream>
 #include <system_error>
 
+#include "harness/endpoint_load.h"
 #include "harness/endpoint_url.h"
 #include "harness/engines.h"
 #include "harness/json_names.h"
@@ -358,6 +359,9 @@ void resolve(const Plan& plan, const Model& model, const Indices& at, Point& poi
       throw UsageError("--ctx 0: " + point.phase + " needs a prompt of at least 1 token.");
     if (point.batch == 0 && is_served(point.engine))
       throw UsageError("--batch auto is for our own engines: what fits into a server's memory is the server's to say.");
+    if (point.batch > EndpointLoad::kMostStreams && is_served(point.engine))
+      throw UsageError("--batch " + std::to_string(point.batch) + ": at most " +
+                       std::to_string(EndpointLoad::kMostStreams) + " requests can be with a server at once.");
     if (point.batch == 0 && (!plan.requests || point.phase != "e2e"))
       throw UsageError("--batch auto needs --requests N and the command e2e: as many of N as fit run at once.");
     if (point.requests < point.batch)

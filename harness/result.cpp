@@ -497,8 +497,9 @@ std::vector<Column> columns_for(std::span<const Result> results) {
                               : std::string();
        })},
       {"holds", true, true, planned([](const Result& r) {
-         return bytes_text(r.weights_bytes.value_or(0) + r.kv_bytes.value_or(0) + r.state_bytes.value_or(0) +
-                           r.workspace_bytes.value_or(0));
+         const int64_t bytes = r.weights_bytes.value_or(0) + r.kv_bytes.value_or(0) + r.state_bytes.value_or(0) +
+                               r.workspace_bytes.value_or(0);
+         return bytes > 0 ? bytes_text(bytes) : std::string();  // a server's are its own affair
        })},
       {"parity", false, false, [](const Result& r) { return r.parity == "pass" ? "ok" : r.parity; }},
       {"flags", true, false, [](const Result& r) { return r.flags; }},

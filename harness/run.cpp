@@ -96,18 +96,24 @@ class Run {
       }
     }
     double work = 0;
-    bool predicted = true, served = false;
+    bool predicted = true;
+    size_t served = 0;
     for (size_t i = 0; i < points_.size(); ++i) {
       if (!mine_[i]) continue;
-      served |= is_served(points_[i].engine);
-      work += is_served(points_[i].engine) ? 0 : work_[i];
-      predicted &= is_served(points_[i].engine) || peaks(points_[i].engine).has_value();
+      if (is_served(points_[i].engine)) {
+        ++served;
+        continue;
+      }
+      work += work_[i];
+      predicted &= peaks(points_[i].engine).has_value();
     }
     Remarks remarks;
-    remarks.lines.push_back("dry run: " + std::to_string(rows.size()) + " points, roughly " + duration_text(work) +
-                            " for one pass over each at " +
-                            (predicted ? "the peaks of this machine" : "rates of a small CPU") +
-                            (served ? " and what servers take" : "") + ", and most have six or more; nothing was run");
+    std::string line = "dry run: " + std::to_string(rows.size()) + " points";
+    if (served < rows.size())
+      line += ", roughly " + duration_text(work) + " for one pass over each at " +
+              (predicted ? "the peaks of this machine" : "rates of a small CPU") + ", and most have six or more";
+    if (served > 0) line += "; what servers take is not known before";
+    remarks.lines.push_back(line + "; nothing was run");
     if (!predicted) remarks.lines.push_back("seconds of each point: after 'ringbench doctor --calibrate'");
     write_results(std::cout, whole_.format, rows, remarks);
     return ExitCode::ok;

@@ -307,6 +307,10 @@ TEST_CASE("several servers make a point of all and one of each that gets a reque
   REQUIRE(one.size() == 1);
   plan.engine = {"reference"};
   CHECK(expand(plan, Command::prefill)[0].id == one[0].id);
+  plan.engine = {"openai:http://a"};
+  plan.batch = {1025};
+  CHECK(message_of([&] { expand(plan, Command::prefill); }) ==
+        "--batch 1025: at most 1024 requests can be with a server at once.");
 }
 
 TEST_CASE("YaRN: the config's own, the card's beyond the window, off, or as given") {
