@@ -2,6 +2,7 @@
 #include "evals/extract.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace ringbench {
 namespace {
@@ -221,6 +222,38 @@ bool stands_alone(std::string_view text, size_t at, char last) {
   return !(at > 0 && (joins(text[at - 1]) || text[at - 1] == '\\')) && !(at + 1 < text.size() && joins(text[at + 1]));
 }
 
+// The thinking is cut off: `text` is what follows it, from `offset` on. Truncated thinking settles what the answer is,
+// and so does a box; else empty.
+std::optional<Extraction> settled_by_box(std::string_view completion, size_t joined_boxes, std::string_view& text,
+                                         size_t& offset) {
+  Extraction truncated;
+  truncated.state = Extraction::State::truncated;
+  if (!without_thinking(completion, offset)) return truncated;
+  text = completion.substr(offset);
+  const std::vector<Span> all = boxes(text);
+  return all.empty() ? std::nullopt : std::optional(boxed(text, all, joined_boxes, offset));
+}
+
+// Where the letter stands that follows "answer", "option" or "choice" at `at`; npos: none does.
+size_t choice_after_word(std::string_view text, size_t at) {
+  if (at > 0 && is_letter(text[at - 1])) return text.npos;
+  for (const std::string_view word : {"answer", "option", "choice"}) {
+    if (!contains_fold(text, at, word)) continue;
+    size_t next = skip(text, at + word.size());
+    if (const size_t after = after_anchor(text, next); after != text.npos) next = after;
+    if (contains_fold(text, next, "option") || contains_fold(text, next, "choice")) break;  // found again there
+    while (next < text.size() && (text[next] == '(' || text[next] == '[' || text[next] == '$' || text[next] == '*'))
+      ++next;
+    for (const std::string_view font : {"\\text{", "\\textbf{", "\\mathrm{", "\\mathbf{"})
+      if (text.substr(next).starts_with(font)) next += font.size();
+    if (next < text.size() && text[next] == '(') ++next;
+    if (next == at + word.size() || next >= text.size() || !stands_alone(text, next, 'D')) break;
+    if (text[next] == 'a' && next + 2 < text.size() && text[next + 1] == ' ' && is_letter(text[next + 2])) break;
+    return next;
+  }
+  return text.npos;
+}
+
 }  // namespace
 
 char leading_label(std::string_view candidate, std::string_view& rest) {
@@ -297,55 +330,32 @@ Extraction extract_answer(std::string_view completion, const ExtractOptions& opt
     const Span all = trimmed(completion, {0, completion.size()});
     return all.begin < all.end ? found(completion, all, "bare", 0) : Extraction();
   }
+  std::string_view text;
   size_t offset = 0;
-  Extraction nothing;
-  nothing.state = Extraction::State::truncated;
-  if (!without_thinking(completion, offset)) return nothing;
-  nothing.state = Extraction::State::none;
-  const std::string_view text = completion.substr(offset);
-  if (const std::vector<Span> all = boxes(text); !all.empty()) return boxed(text, all, options.joined_boxes, offset);
+  if (const std::optional<Extraction> settled = settled_by_box(completion, options.joined_boxes, text, offset))
+    return *settled;
   std::string rule;
   Span span = anchored(text, rule);
   if (span.begin == span.end && options.last_number) {
     span = last_number(text);
     rule = "last_number";
   }
-  return span.begin < span.end ? found(text, span, rule, offset) : nothing;
+  return span.begin < span.end ? found(text, span, rule, offset) : Extraction();
 }
 
 Extraction extract_choice(std::string_view completion, bool bare) {
   if (bare) return extract_answer(completion, {.bare = true});
+  std::string_view text;
   size_t offset = 0;
-  Extraction result;
-  result.state = Extraction::State::truncated;
-  if (!without_thinking(completion, offset)) return result;
-  result.state = Extraction::State::none;
-  const std::string_view text = completion.substr(offset);
-  if (const std::vector<Span> all = boxes(text); !all.empty()) return boxed(text, all, 1, offset);
-  for (size_t at = 0; at < text.size(); ++at) {
-    const char c = lower(text[at]);
-    if (c != 'a' && c != 'o' && c != 'c') continue;
-    if (at > 0 && is_letter(text[at - 1])) continue;
-    for (const std::string_view word : {"answer", "option", "choice"}) {
-      if (!contains_fold(text, at, word)) continue;
-      size_t next = skip(text, at + word.size());
-      if (const size_t after = after_anchor(text, next); after != std::string_view::npos) next = after;
-      if (contains_fold(text, next, "option") || contains_fold(text, next, "choice")) break;  // found again there
-      while (next < text.size() && (text[next] == '(' || text[next] == '[' || text[next] == '$' || text[next] == '*'))
-        ++next;
-      for (const std::string_view font : {"\\text{", "\\textbf{", "\\mathrm{", "\\mathbf{"})
-        if (text.substr(next).starts_with(font)) next += font.size();
-      if (next < text.size() && text[next] == '(') ++next;
-      if (next == at + word.size() || next >= text.size() || !stands_alone(text, next, 'D')) break;
-      if (text[next] == 'a' && next + 2 < text.size() && text[next + 1] == ' ' && is_letter(text[next + 2])) break;
-      result = found(text, {next, next + 1}, "option", offset);
-    }
-  }
-  if (result.state == Extraction::State::found) return result;
+  if (const std::optional<Extraction> settled = settled_by_box(completion, 1, text, offset)) return *settled;
+  size_t last = text.npos;
+  for (size_t at = 0; at < text.size(); ++at)
+    if (const size_t letter = choice_after_word(text, at); letter != text.npos) last = letter;
+  if (last != text.npos) return found(text, {last, last + 1}, "option", offset);
   const Span all = trimmed(text, {0, text.size()});  // nothing but the letter
   if (all.end - all.begin <= 24 && choice_letter(text.substr(all.begin, all.end - all.begin), 'D') != '\0')
     return found(text, all, "option", offset);
-  return result;
+  return {};
 }
 
 }  // namespace ringbench
