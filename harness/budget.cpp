@@ -1,6 +1,7 @@
 #include "harness/budget.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdio>
 
@@ -48,6 +49,11 @@ Discrepancy discrepancy(std::span<const double> values, std::span<const double> 
   d.rms = std::sqrt(error_squares / n) / unit;
   d.max /= unit;
   return d;
+}
+
+bool same_bits(std::span<const double> a, std::span<const double> b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](double x, double y) { return std::bit_cast<uint64_t>(x) == std::bit_cast<uint64_t>(y); });
 }
 
 double float_floor(double length) { return std::ldexp(8 + 2 * std::sqrt(std::max(1.0, length)), -24); }

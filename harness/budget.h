@@ -20,6 +20,8 @@ struct Discrepancy {
 // NaNs and infinities that agree are left out of the distance. A truth that is zero everywhere has unit 1.
 Discrepancy discrepancy(std::span<const double> values, std::span<const double> truth);
 
+bool same_bits(std::span<const double> a, std::span<const double> b);  // NaN equals itself, 0 is not -0
+
 // Of root mean squares: the candidate's roundings are as many as the budget's and independent of them, and each may be
 // met once more on the way (stored and loaded).
 constexpr double kTolerance = 2;

@@ -16,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kSchema = "ringbench.case/1";
+constexpr const char* kCaseSchema = "ringbench.case/1";
 const std::vector<std::string> kDTypes = {"f64", "f32", "f16", "bf16"};
 
 DType dtype_named(const std::string& name) {
@@ -63,7 +63,7 @@ Json described(const Tensors& tensors) {
 }
 
 Json case_json(const OperatorCase& c) {
-  return {{"schema", kSchema},
+  return {{"schema", kCaseSchema},
           {"name", c.name},
           {"op", c.op},
           {"dtype", std::string(name_of(c.dtype))},
@@ -121,7 +121,7 @@ void write_case(const OperatorCase& c, const fs::path& folder) {
 
 OperatorCase read_case(const fs::path& folder) {
   JsonObject json = read_json_object(folder / "case.json");
-  json.word("schema", {kSchema});
+  json.word("schema", {kCaseSchema});
   OperatorCase c;
   c.name = json.text("name");
   c.op = json.text("op");

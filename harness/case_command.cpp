@@ -108,7 +108,7 @@ void check_candidates(const JudgeRequest& request) {
   }
 }
 
-void write_file(const std::string& path, const std::string& text) {
+void write_verdicts(const std::string& path, const std::string& text) {
   std::ofstream out(path, std::ios::binary);
   out << text;
   out.close();
@@ -166,7 +166,7 @@ ExitCode run_judge(const JudgeRequest& request) {
   }
   std::cout << judged_text(request, judged, request.format);
   for (const std::string& path : request.outputs)
-    if (path != "-") write_file(path, judged_text(request, judged, format_of_file(path)));
+    if (path != "-") write_verdicts(path, judged_text(request, judged, format_of_file(path)));
   for (const JudgedCase& c : judged)
     for (size_t i = 0; i < c.verdicts.size(); ++i)
       if (const auto& verdict = c.verdicts[i]; verdict && verdict->status() == CheckStatus::fail)

@@ -2,7 +2,6 @@
 #include "harness/case_judge.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdio>
 #include <limits>
@@ -20,11 +19,6 @@ Values gather(const Values& values, const CasePart& part) {
   for (const auto& [first, count] : part.runs)
     gathered.insert(gathered.end(), values.begin() + first, values.begin() + first + count);
   return gathered;
-}
-
-bool same_bits(const Values& a, const Values& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](double x, double y) { return std::bit_cast<uint64_t>(x) == std::bit_cast<uint64_t>(y); });
 }
 
 // Of the values that differ from zero.

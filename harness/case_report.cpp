@@ -20,7 +20,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string number(double x, const char* form = "%.2g") {
+std::string formatted(double x, const char* form = "%.2g") {
   char text[32];
   std::snprintf(text, sizeof text, std::isfinite(x) ? form : "%.0f", x);
   return text;
@@ -37,7 +37,7 @@ std::optional<double> median_ms(const JudgedCase& c, size_t candidate) {
 // "pass 0.42", "FAIL 3.1e+04": error over budget.
 std::string error_cell(const std::optional<CaseVerdict>& verdict) {
   if (!verdict) return "not run";
-  const std::string over = number(verdict->worst().over_budget);
+  const std::string over = formatted(verdict->worst().over_budget);
   switch (verdict->status()) {
     case CheckStatus::pass: return "pass " + over;
     case CheckStatus::mistrusted: return "MISTRUSTED " + over;
@@ -49,8 +49,9 @@ std::string error_cell(const std::optional<CaseVerdict>& verdict) {
 std::string speed_up_cell(const JudgedCase& c) {
   if (c.records.size() != 2 || !median_ms(c, 0) || !median_ms(c, 1)) return "";
   const auto ratio = ratio_of_samples(c.records[1].times_ms, c.records[0].times_ms);
-  if (!ratio) return number(*median_ms(c, 0) / *median_ms(c, 1), "~%.2fx");
-  return number(ratio->value, "%.2fx") + " [" + number(ratio->low, "%.2f") + ", " + number(ratio->high, "%.2f") + "]";
+  if (!ratio) return formatted(*median_ms(c, 0) / *median_ms(c, 1), "~%.2fx");
+  return formatted(ratio->value, "%.2fx") + " [" + formatted(ratio->low, "%.2f") + ", " +
+         formatted(ratio->high, "%.2f") + "]";
 }
 
 // The time that the device's peaks would take, over the time that the last candidate took.
@@ -63,7 +64,7 @@ std::string roofline_cell(const JudgedCase& c, const std::string& results) {
   const DType dtype = c.dtype == "bf16" ? DType::bf16 : DType::f32;
   const double memory_s = c.bytes / (device->memory_gbps * 1e9);
   const double compute_s = c.flops / device->peak_flops(dtype).value_or(INFINITY);
-  return number(100 * std::max(memory_s, compute_s) * 1e3 / *time, "%.1f %%");
+  return formatted(100 * std::max(memory_s, compute_s) * 1e3 / *time, "%.1f %%");
 }
 
 Table table_of(const JudgeRequest& request, const std::vector<JudgedCase>& cases) {
@@ -81,12 +82,12 @@ Table table_of(const JudgeRequest& request, const std::vector<JudgedCase>& cases
     std::vector<std::string> row = {c.name, c.shape};
     for (const auto& verdict : c.verdicts) row.push_back(error_cell(verdict));
     for (const auto& verdict : c.verdicts) {
-      row.push_back(verdict ? number(verdict->worst().rms) : "");
-      row.push_back(verdict ? number(verdict->worst().max_abs) : "");
+      row.push_back(verdict ? formatted(verdict->worst().rms) : "");
+      row.push_back(verdict ? formatted(verdict->worst().max_abs) : "");
     }
     for (size_t i = 0; i < c.records.size(); ++i) {
       const std::optional<double> time = median_ms(c, i);
-      row.push_back(time ? number(*time, "%.4g") : "");
+      row.push_back(time ? formatted(*time, "%.4g") : "");
     }
     row.push_back(speed_up_cell(c));
     row.push_back(roofline_cell(c, request.results));
@@ -224,10 +225,11 @@ std::string csv_text(const JudgeRequest& request, const std::vector<JudgedCase>&
       if (!c.verdicts[i]) continue;
       const OutputVerdict& worst = c.verdicts[i]->worst();
       const std::optional<double> time = median_ms(c, i);
-      table.rows.push_back(
-          {c.name, c.op, c.dtype, request.candidates[i].first, std::string(name_of(c.verdicts[i]->status())),
-           worst.output, number(worst.over_budget, "%.6g"), number(worst.rms, "%.6g"), number(worst.max_abs, "%.6g"),
-           rounding_text(c.verdicts[i]->rounding), time ? number(*time, "%.6g") : "", c.verdicts[i]->fault});
+      table.rows.push_back({c.name, c.op, c.dtype, request.candidates[i].first,
+                            std::string(name_of(c.verdicts[i]->status())), worst.output,
+                            formatted(worst.over_budget, "%.6g"), formatted(worst.rms, "%.6g"),
+                            formatted(worst.max_abs, "%.6g"), rounding_text(c.verdicts[i]->rounding),
+                            time ? formatted(*time, "%.6g") : "", c.verdicts[i]->fault});
     }
   std::ostringstream out;
   write_csv(out, table);

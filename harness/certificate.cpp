@@ -19,10 +19,10 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-constexpr std::string_view kSchema = "ringbench.parity/1";
+constexpr std::string_view kCertificateSchema = "ringbench.parity/1";
 
 // JSON has no NaN or infinity: null.
-Json number(double x) { return std::isfinite(x) ? Json(x) : Json(nullptr); }
+Json finite_or_null(double x) { return std::isfinite(x) ? Json(x) : Json(nullptr); }
 
 Json content_of(const Certificate& c) {
   Json checks = Json::array();
@@ -31,11 +31,11 @@ Json content_of(const Certificate& c) {
                       {"level", check.level},
                       {"layer", check.layer < 0 ? Json(nullptr) : Json(check.layer)},
                       {"metric", check.metric},
-                      {"value", number(check.value)},
-                      {"budget", number(check.budget)},
+                      {"value", finite_or_null(check.value)},
+                      {"budget", finite_or_null(check.budget)},
                       {"status", name_of(check.status)},
                       {"text", check.text}});
-  return {{"schema", kSchema},
+  return {{"schema", kCertificateSchema},
           {"build", c.build},
           {"device", c.device},
           {"engine", c.engine},
@@ -51,7 +51,7 @@ Json content_of(const Certificate& c) {
           {"depth", c.depth},
           {"layers", c.layers},
           {"verdict", c.verdict},
-          {"worst", number(c.worst)},
+          {"worst", finite_or_null(c.worst)},
           {"notes", c.notes},
           {"checks", checks}};
 }
@@ -119,8 +119,8 @@ std::string to_json(const Certificate& certificate) {
 
 Certificate parse_certificate(std::string_view text, const std::string& source) {
   const Json json = Json::parse(text, nullptr, false);
-  if (!json.is_object() || json.value("schema", "") != kSchema)
-    throw UsageError(source + ": not a certificate (\"schema\" is not \"" + std::string(kSchema) + "\").");
+  if (!json.is_object() || json.value("schema", "") != kCertificateSchema)
+    throw UsageError(source + ": not a certificate (\"schema\" is not \"" + std::string(kCertificateSchema) + "\").");
   Certificate c;
   try {
     for (const auto& [key, field] : {std::pair("id", &c.id),

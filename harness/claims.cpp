@@ -80,10 +80,6 @@ struct Shape {
 
 Shape shape_of(const Result& r) { return {r.params_total, r.params_active, r.layers, r.linear_layers}; }
 
-ModelConfig preset(const std::string& name) {
-  return ModelConfig::load(configs_folder() / "models" / (name + ".json"));
-}
-
 bool is_preset(const std::string& name) {
   return std::filesystem::exists(configs_folder() / "models" / (name + ".json"));
 }
@@ -95,7 +91,8 @@ Shape shape_of(const ModelConfig& config) {
 
 // Whether the baseline is the model with softmax attention in every layer and nothing else changed.
 bool is_softmax_twin(const std::string& baseline, const std::string& model) {
-  return is_preset(baseline) && shape_of(preset(baseline)) == shape_of(with_layout(preset(model), {}, "softmax"));
+  return is_preset(baseline) &&
+         shape_of(preset_model(baseline)) == shape_of(with_layout(preset_model(model), {}, "softmax"));
 }
 
 // --- Words ---
@@ -109,6 +106,10 @@ std::string number_text(const char* format, double value) {
 std::string percent(const Maybe<double>& share) { return share ? number_text("%.0f %%", 100 * *share) : "unknown"; }
 
 }  // namespace
+
+ModelConfig preset_model(const std::string& name) {
+  return ModelConfig::load(configs_folder() / "models" / (name + ".json"));
+}
 
 std::string unit_text(double value, const std::string& unit) {
   if (unit == "x") return number_text("%.2fx", value);
@@ -503,10 +504,10 @@ void judge_own(ClaimVerdict& v, const Claim& claim, const Pair& pair) {
 }
 
 void judge_gain(ClaimVerdict& v, const Claim& claim, const Pairs& pairs) {
-  const Shape model = shape_of(preset(claim.number->model));
+  const Shape model = shape_of(preset_model(claim.number->model));
   const std::string& baseline = claim.number->baseline;
   std::vector<Pair> candidates, own_kind;
-  for (const Pair& pair : pairs.of(model, shape_of(preset(baseline))))
+  for (const Pair& pair : pairs.of(model, shape_of(preset_model(baseline))))
     if (serves(claim.quantity, pair)) candidates.push_back(pair);
   for (const Pair& pair : candidates)
     if (differences_of(claim, model, pair).empty()) own_kind.push_back(pair);
@@ -534,7 +535,7 @@ void judge_gain(ClaimVerdict& v, const Claim& claim, const Pairs& pairs) {
 }
 
 void judge_count(ClaimVerdict& v, const Claim& claim) {
-  const ParameterCounts counts = count_parameters(preset(claim.number->model));
+  const ParameterCounts counts = count_parameters(preset_model(claim.number->model));
   const int64_t found = claim.quantity == ClaimQuantity::parameters          ? counts.total
                         : claim.quantity == ClaimQuantity::active_parameters ? counts.active
                                                                              : counts.active_non_embedding;
@@ -548,7 +549,7 @@ void judge_count(ClaimVerdict& v, const Claim& claim) {
 
 void judge_window(ClaimVerdict& v, const Claim& claim, std::span<const Result> rows) {
   const auto wanted = static_cast<int64_t>(claim.number->value);
-  ModelConfig config = preset(claim.number->model);
+  ModelConfig config = preset_model(claim.number->model);
   Strings ignored;
   apply_yarn(config, "auto", wanted, ignored);
   v.basis = "computed";
@@ -581,7 +582,7 @@ bool is_mean_score(const std::string& metric) {
 }
 
 void judge_score(ClaimVerdict& v, const Claim& claim, std::span<const Result> rows) {
-  const Shape model = shape_of(preset(claim.number->model));
+  const Shape model = shape_of(preset_model(claim.number->model));
   const Result* latest = nullptr;
   for (const Result& r : rows)
     if (r.phase == "eval" && !failed(r) && r.value && r.task && is_mean_score(r.metric) && shape_of(r) == model &&

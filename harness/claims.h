@@ -63,6 +63,9 @@ struct ClaimVerdict {
   Strings warnings;        // "W-CODE: text"
 };
 
+// Of configs/models.
+ModelConfig preset_model(const std::string& name);
+
 // Of every claim, in order. Rows may be of several runs and machines.
 std::vector<ClaimVerdict> judge_claims(std::span<const Result> rows);
 // The rule, in words: what each verdict needs.

@@ -5,7 +5,6 @@
 
 #include "harness/claims.h"
 #include "harness/device.h"
-#include "harness/plan.h"
 #include "harness/predict.h"
 #include "reference/weights.h"
 
@@ -18,10 +17,6 @@ constexpr int64_t kShortest = 128, kLongest = 1024 * 1024;  // contexts between 
 struct Models {
   ModelConfig model, baseline;
 };
-
-ModelConfig preset(const std::string& name) {
-  return ModelConfig::load(configs_folder() / "models" / (name + ".json"));
-}
 
 // Several cards as one, without the cost of talking to each other.
 DeviceModel device_of(const Claim& claim) {
@@ -139,7 +134,7 @@ ClaimPrediction predict_cache(const Claim& claim, const Models& models) {
 
 std::optional<ClaimPrediction> predict_claim(const Claim& claim) {
   if (claim.quantity != ClaimQuantity::cache_ratio && claim.device.empty()) return {};
-  const Models models = {preset(claim.number->model), preset(claim.number->baseline)};
+  const Models models = {preset_model(claim.number->model), preset_model(claim.number->baseline)};
   if (claim.quantity == ClaimQuantity::cache_ratio) return predict_cache(claim, models);
   const DeviceModel device = device_of(claim);
   const PublishedConditions& w = claim.workload;

@@ -6,6 +6,7 @@
 
 #include "harness/claims.h"
 #include "harness/environment.h"
+#include "harness/table.h"
 #include "harness/words.h"
 
 namespace ringbench {
@@ -108,15 +109,10 @@ void write_md(std::ostream& out, std::span<const ClaimVerdict> verdicts, const S
   out << "\n" << counts_text(verdicts) << "\n\n" << legend << "\n";
 }
 
-std::string csv_cell(const Json& value) {  // RFC 4180
+std::string plain_text(const Json& value) {
   if (value.is_null()) return "";
-  const std::string text = value.is_string()  ? value.get<std::string>()
-                           : value.is_array() ? join(value.get<Strings>(), "; ")
-                                              : value.dump();
-  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
-  return quoted + "\"";
+  if (value.is_array()) return join(value.get<Strings>(), "; ");
+  return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
 void write_csv(std::ostream& out, std::span<const ClaimVerdict> verdicts) {
@@ -127,7 +123,7 @@ void write_csv(std::ostream& out, std::span<const ClaimVerdict> verdicts) {
   for (const ClaimVerdict& v : verdicts) {
     Strings cells;
     const Json object = to_json(v);
-    for (const auto& [key, value] : object.items()) cells.push_back(csv_cell(value));
+    for (const auto& [key, value] : object.items()) cells.push_back(csv_cell(plain_text(value)));
     out << join(cells, ",") << "\n";
   }
 }

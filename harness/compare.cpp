@@ -46,10 +46,6 @@ constexpr Condition conditions[std::tuple_size_v<decltype(Side::conditions)>] = 
     {"depth-fill", [](const Result& r) { return r.depth_fill.value_or(""); }},
 };
 
-bool contains(const Strings& words, std::string_view word) {
-  return std::find(words.begin(), words.end(), word) != words.end();
-}
-
 Strings condition_names() {
   Strings names;
   for (const Condition& condition : conditions) names.emplace_back(condition.name);
@@ -222,10 +218,6 @@ Difference first_difference(const Side& a, const Side& b, const Strings& across)
   return {};
 }
 
-std::string plural(int64_t count, const std::string& word) {
-  return std::to_string(count) + " " + word + (count == 1 ? "" : "s");
-}
-
 }  // namespace
 
 std::string_view name_of(Verdict verdict) {
@@ -349,7 +341,7 @@ void Comparer::pair_rows(Comparison& comparison) {
   }
   if (matched == 0 && refusals > 0)
     throw UsageError("compare: the runs are unlike: " + refused.condition + " is '" + refused.first + "' in A and '" +
-                         refused.second + "' in B (" + plural(refusals, "common point") + ").",
+                         refused.second + "' in B (" + counted(refusals, "common point") + ").",
                      "To compare them all the same: --across " + join(options_.across, ",") +
                          (options_.across.empty() ? "" : ",") + refused.condition);
   for (size_t i = 0; i < none; ++i) {
@@ -361,7 +353,7 @@ void Comparer::pair_rows(Comparison& comparison) {
     comparison.rows.push_back(std::move(row));
   }
   if (refusals > 0)
-    comparison.notes.push_back(plural(refusals, "point") +
+    comparison.notes.push_back(counted(refusals, "point") +
                                " of both runs left out because they are unlike; see --across");
 }
 
@@ -482,7 +474,7 @@ Strings conclusions(const Comparison& comparison, const Strings& by) {
   Strings words;
   for (const auto& [verdict, count] : comparison.counts)
     words.push_back(std::to_string(count) + " " + std::string(name_of(verdict)));
-  lines.push_back(plural(static_cast<int64_t>(comparison.rows.size()), "row") +
+  lines.push_back(counted(static_cast<int64_t>(comparison.rows.size()), "row") +
                   (words.empty() ? "" : ": " + join(words, ", ")) + " (B against A, threshold " +
                   percent(comparison.threshold) + ")");
   if (const double spread = std::max(comparison.spread_below, comparison.spread_above); spread > 0)

@@ -13,7 +13,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr size_t kErrorBytes = 300;
 
-std::optional<int32_t> id_of(const Json& json) {
+std::optional<int32_t> token_id_of(const Json& json) {
   constexpr std::string_view prefix = "token_id:";  // vLLM with return_tokens_as_token_ids
   const std::string text = text_of(json);
   const Json number = text.starts_with(prefix) ? Json::parse(text.substr(prefix.size()), nullptr, false) : json;
@@ -41,7 +41,7 @@ void add_likeliest(TokenLogprob& token, const Json& name, const Json& logprob) {
 
 void add_token(CompletionEvent& event, const Json& token, const Json& id, const Json& logprob, const Json& likeliest) {
   if (!logprob.is_number()) return;
-  TokenLogprob entry{text_of(token), id_of(id), logprob.get<double>(), {}};
+  TokenLogprob entry{text_of(token), token_id_of(id), logprob.get<double>(), {}};
   if (likeliest.is_object())
     for (const auto& [name, value] : likeliest.items()) add_likeliest(entry, name, value);
   else if (likeliest.is_array())
@@ -83,7 +83,7 @@ void take_choice(CompletionReply& reply, CompletionEvent& event, const Json& cho
   take_logprobs(event, member(choice, "logprobs"));
   if (const Json& ids = member(choice, "token_ids"); ids.is_array())
     for (const Json& id : ids)
-      if (const auto known = id_of(id)) event.token_ids.push_back(*known);
+      if (const auto known = token_id_of(id)) event.token_ids.push_back(*known);
   if (const std::string reason = text_of(member(choice, "finish_reason")); !reason.empty())
     reply.finish_reason = reason;
 }
@@ -266,7 +266,7 @@ void CompletionStream::take_generated(CompletionEvent& event, const nlohmann::or
   };
   const Json &ids = member(json, "output_ids"), &logprobs = member(meta, "output_token_logprobs");
   for (size_t i = first_new(ids); i < ids.size(); ++i)
-    if (const auto id = id_of(element(ids, i))) event.token_ids.push_back(*id);
+    if (const auto id = token_id_of(element(ids, i))) event.token_ids.push_back(*id);
   for (size_t i = first_new(logprobs); i < logprobs.size(); ++i) {
     const Json& entry = element(logprobs, i);  // [logprob, id, text or null]
     add_token(event, element(entry, 2), element(entry, 1), element(entry, 0), {});

@@ -21,7 +21,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kSchema = "ringbench.device/1";
+constexpr const char* kDeviceSchema = "ringbench.device/1";
 constexpr DType kTypes[] = {DType::bf16, DType::f16, DType::f32, DType::f64};
 const std::vector<std::string> kKinds = {"datasheet-dense", "calibrated", "user"};
 
@@ -102,8 +102,8 @@ Efficiencies read_efficiencies(Object json) {
 
 DeviceModel read_device(const Json& json, const std::string& file) {
   Object o(json, file);
-  if (const std::string schema = o.text("schema"); schema != kSchema)
-    throw UsageError(file + ": schema is '" + schema + "', this program reads '" + kSchema + "'.");
+  if (const std::string schema = o.text("schema"); schema != kDeviceSchema)
+    throw UsageError(file + ": schema is '" + schema + "', this program reads '" + kDeviceSchema + "'.");
   DeviceModel device;
   device.name = o.text("name");
   device.kind = o.text("kind");
@@ -177,7 +177,7 @@ void save_device(const DeviceModel& device, const fs::path& file) {
   Json tflops = Json::object();
   for (const auto& [type, value] : device.tflops) tflops[std::string(name_of(type))] = value;
   const Efficiencies& e = device.efficiency;
-  Json json = {{"schema", kSchema},
+  Json json = {{"schema", kDeviceSchema},
                {"name", device.name},
                {"kind", device.kind},
                {"source", device.source},

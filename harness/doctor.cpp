@@ -32,7 +32,7 @@ std::string gib(int64_t bytes) {
   std::snprintf(text, sizeof text, "%.1f GiB", static_cast<double>(bytes) / 0x1p30);
   return text;
 }
-std::string percent(double share) {
+std::string whole_percent(double share) {
   char text[32];
   std::snprintf(text, sizeof text, "%.0f %%", 100 * share);
   return text;
@@ -162,9 +162,7 @@ std::string_view name_of(Health health) {
 
 namespace {
 
-using Findings = std::vector<Finding>;
-
-void check_build(const Environment& e, Findings& findings) {
+void check_build(const Environment& e, std::vector<Finding>& findings) {
   Finding build{
       .name = "build",
       .found = "ringbench " + e.version + " (" + e.commit + "), " + e.build_type + ", " + e.compiler + ", " + e.flags};
@@ -201,7 +199,7 @@ void check_build(const Environment& e, Findings& findings) {
   findings.push_back(openmp);
 }
 
-void check_cpu(const Environment& e, const Vitals& v, Findings& findings) {
+void check_cpu(const Environment& e, const Vitals& v, std::vector<Finding>& findings) {
   Finding cpu{.name = "CPU",
               .found = e.cpu + ", " + count(e.physical_cores, "core", "cores") + " to use, " +
                        count(e.logical_cores, "logical CPU", "logical CPUs")};
@@ -222,7 +220,7 @@ void check_cpu(const Environment& e, const Vitals& v, Findings& findings) {
   char average[32];
   std::snprintf(average, sizeof average, "%.1f", e.load_average);
   Finding load{.name = "load",
-               .found = percent(v.busy) + " of the CPUs busy, " + percent(v.stolen) +
+               .found = whole_percent(v.busy) + " of the CPUs busy, " + whole_percent(v.stolen) +
                         " stolen by the host; load average " + average};
   if (v.busy > 0.1 || v.stolen > 0.02)
     load.health = Health::warn, load.advice = "Others compute: expect flag N. Wait, or stop them.";
@@ -252,7 +250,7 @@ void check_cpu(const Environment& e, const Vitals& v, Findings& findings) {
   findings.push_back(wait);
 }
 
-void check_system(const Environment& e, const Vitals& v, const DoctorRequest& request, Findings& findings) {
+void check_system(const Environment& e, const Vitals& v, const DoctorRequest& request, std::vector<Finding>& findings) {
   Finding memory{.name = "memory", .found = gib(e.available_memory_bytes) + " available of " + gib(e.memory_bytes)};
   if (e.available_memory_bytes < v.small_bytes)
     memory.health = Health::fail, memory.advice = "ring-nano at ctx 8k takes " + gib(v.small_bytes) + ". Free some.";
@@ -321,7 +319,7 @@ void check_architecture(const Environment& e, const GpuFacts& gpu, bool needed, 
   }
 }
 
-void check_gpu_setting(const GpuFacts& gpu, const std::string& name, Findings& findings) {
+void check_gpu_setting(const GpuFacts& gpu, const std::string& name, std::vector<Finding>& findings) {
   const auto mode = [](const std::optional<bool>& on) { return !on ? "not shown" : *on ? "on" : "off"; };
   Finding check{.name = name + " setting",
                 .found = std::string("ECC ") + mode(gpu.ecc) + ", MIG " + mode(gpu.mig) + ", persistence " +
@@ -349,7 +347,8 @@ void check_gpu_setting(const GpuFacts& gpu, const std::string& name, Findings& f
   findings.push_back(check);
 }
 
-void check_gpu_state(const GpuState& state, int64_t processes, const std::string& name, Findings& findings) {
+void check_gpu_state(const GpuState& state, int64_t processes, const std::string& name,
+                     std::vector<Finding>& findings) {
   Finding check{.name = name + " now", .found = {}};
   const auto add = [&](const std::optional<double>& value, const char* format) {
     char text[64];
@@ -371,7 +370,7 @@ void check_gpu_state(const GpuState& state, int64_t processes, const std::string
 
 int major_version(const std::string& text) { return std::atoi(text.c_str()); }
 
-void check_driver(const Environment& e, const Vitals& v, bool needed, Findings& findings) {
+void check_driver(const Environment& e, const Vitals& v, bool needed, std::vector<Finding>& findings) {
   Finding check{.name = "GPU driver", .found = v.driver || !e.gpu_driver.empty() ? "NVIDIA " + e.gpu_driver : "none"};
   if (!e.cuda_driver.empty()) check.found += ", up to CUDA " + e.cuda_driver;
   check.found += e.cuda_toolkit.empty() ? "; this build has no CUDA engine"
@@ -393,7 +392,7 @@ void check_driver(const Environment& e, const Vitals& v, bool needed, Findings& 
   findings.push_back(check);
 }
 
-void check_gpus(const DoctorRequest& request, const Environment& e, const Vitals& v, Findings& findings) {
+void check_gpus(const DoctorRequest& request, const Environment& e, const Vitals& v, std::vector<Finding>& findings) {
   const bool needed = request.engine == "cuda";
   check_driver(e, v, needed, findings);
   for (size_t i = 0; i < e.gpus.size(); ++i) {
@@ -415,7 +414,7 @@ void check_gpus(const DoctorRequest& request, const Environment& e, const Vitals
 }  // namespace
 
 std::vector<Finding> diagnose(const DoctorRequest& request, const Environment& environment, const Vitals& vitals) {
-  Findings findings;
+  std::vector<Finding> findings;
   check_build(environment, findings);
   check_cpu(environment, vitals, findings);
   check_system(environment, vitals, request, findings);
@@ -427,7 +426,7 @@ std::vector<Finding> diagnose(const DoctorRequest& request, const Environment& e
 
 namespace {
 
-void write_text(const Findings& findings) {
+void write_text(const std::vector<Finding>& findings) {
   size_t width = 0;
   for (const Finding& f : findings) width = std::max(width, f.name.size());
   int64_t counts[3] = {0, 0, 0};
@@ -485,7 +484,7 @@ Json rates_json(const Calibration& calibration) {
           {"rates", rates}};
 }
 
-void write_json(const Findings& findings, const Environment& environment, ExitCode code,
+void write_json(const std::vector<Finding>& findings, const Environment& environment, ExitCode code,
                 const std::optional<Calibration>& calibration) {
   Json list = Json::array();
   for (const Finding& f : findings)
@@ -506,7 +505,7 @@ void write_json(const Findings& findings, const Environment& environment, ExitCo
 ExitCode run_doctor(const DoctorRequest& request) {
   if (request.calibrate) check_engines({request.engine}, /*timed=*/true);
   const Environment environment = capture_environment(GpuDetail::nvml);
-  const Findings findings = diagnose(request, environment, take_vitals(request, environment));
+  const std::vector<Finding> findings = diagnose(request, environment, take_vitals(request, environment));
   const bool failed =
       std::any_of(findings.begin(), findings.end(), [](const Finding& f) { return f.health == Health::fail; });
   const ExitCode code = failed ? ExitCode::environment : ExitCode::ok;

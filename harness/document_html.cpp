@@ -131,7 +131,7 @@ summary { cursor: pointer; font-size: .875rem; color: var(--link); padding: .25r
 )css";
 
 // For text and for attributes in double quotes. Control characters are no part of HTML.
-std::string escaped(std::string_view text) {
+std::string escape_html(std::string_view text) {
   std::string html;
   for (const char c : text) {
     switch (c) {
@@ -147,14 +147,14 @@ std::string escaped(std::string_view text) {
 }
 
 std::string html_of(const Span& span) {
-  const std::string text = escaped(span.text);
+  const std::string text = escape_html(span.text);
   switch (span.kind) {
     case Span::Kind::plain: return text;
     case Span::Kind::strong: return "<b>" + text + "</b>";
     case Span::Kind::muted: return "<span class=\"muted\">" + text + "</span>";
     case Span::Kind::code: return "<code>" + text + "</code>";
-    case Span::Kind::link: return "<a href=\"" + escaped(span.detail) + "\">" + text + "</a>";
-    case Span::Kind::badge: return "<span class=\"badge " + escaped(span.detail) + "\">" + text + "</span>";
+    case Span::Kind::link: return "<a href=\"" + escape_html(span.detail) + "\">" + text + "</a>";
+    case Span::Kind::badge: return "<span class=\"badge " + escape_html(span.detail) + "\">" + text + "</span>";
     case Span::Kind::line_break: return "<br>";
   }
   return text;
@@ -172,7 +172,7 @@ class TableWriter {
   explicit TableWriter(const PageTable& table) : table_(table) {}
 
   std::string html() const {
-    const std::string label = escaped(table_.label);
+    const std::string label = escape_html(table_.label);
     std::string html = table_.folded ? "<details><summary>" + label + "</summary>\n" : "";
     html += table_.prose
                 ? "<table class=\"prose\" role=\"table\" aria-label=\"" + label + "\">\n"
@@ -188,7 +188,7 @@ class TableWriter {
     if (table_.titles.empty()) return "";
     std::string html = "<thead" + role("rowgroup") + "><tr" + role("row") + ">";
     for (size_t c = 0; c < table_.titles.size(); ++c)
-      html += "<th scope=\"col\"" + role("columnheader") + right(c) + ">" + escaped(table_.titles[c]) + "</th>";
+      html += "<th scope=\"col\"" + role("columnheader") + right(c) + ">" + escape_html(table_.titles[c]) + "</th>";
     return html + "</tr></thead>\n";
   }
   std::string role(const char* name) const { return table_.prose ? " role=\"" + std::string(name) + "\"" : ""; }
@@ -196,14 +196,14 @@ class TableWriter {
 
   std::string html_of_row(const TableRow& row) const {
     std::string html = "<tr" + role("row");
-    if (!row.id.empty()) html += " id=\"" + escaped(row.id) + "\"";
+    if (!row.id.empty()) html += " id=\"" + escape_html(row.id) + "\"";
     if (row.failed) html += " class=\"failed\"";
     html += ">";
     for (size_t c = 0; c < row.cells.size(); ++c) {
       const bool name = table_.titles.empty() && c == 0;
       html += (name ? "<th scope=\"row\"" : "<td" + role("cell")) + right(c);
       if (table_.prose && c > 0 && c < table_.titles.size())
-        html += " data-title=\"" + escaped(table_.titles[c]) + "\"";
+        html += " data-title=\"" + escape_html(table_.titles[c]) + "\"";
       html += ">" + ringbench::html_of(row.cells[c]) + (name ? "</th>" : "</td>");
     }
     return html + "</tr>\n";
@@ -225,23 +225,23 @@ std::string contents(const Document& document) {
   std::string items;
   for (const Block& block : document.blocks)
     if (const Heading* heading = std::get_if<Heading>(&block); heading != nullptr && heading->level == 2)
-      items += "<li><a href=\"#" + escaped(heading->id) + "\">" + escaped(heading->text) + "</a></li>\n";
+      items += "<li><a href=\"#" + escape_html(heading->id) + "\">" + escape_html(heading->text) + "</a></li>\n";
   return items.empty() ? "" : "<nav aria-label=\"Contents\"><ul>\n" + items + "</ul></nav>\n";
 }
 
 // Writes blocks one after the other; a section begins with each heading of level 2, the list of them before the first.
-struct BlockWriter {
+struct HtmlWriter {
   std::string contents, html;
   bool in_section = false;
 
   void operator()(const Heading& heading) {
-    const std::string tag = "h" + std::to_string(heading.level), id = escaped(heading.id);
+    const std::string tag = "h" + std::to_string(heading.level), id = escape_html(heading.id);
     if (heading.level == 2) {
       end_section();
       html += std::exchange(contents, "") + "<section" + (id.empty() ? "" : " aria-labelledby=\"" + id + "\"") + ">\n";
       in_section = true;
     }
-    html += "<" + tag + (id.empty() ? "" : " id=\"" + id + "\"") + ">" + escaped(heading.text) + "</" + tag + ">\n";
+    html += "<" + tag + (id.empty() ? "" : " id=\"" + id + "\"") + ">" + escape_html(heading.text) + "</" + tag + ">\n";
   }
   void operator()(const Paragraph& p) {
     html += (p.small ? "<p class=\"small\">" : "<p>") + html_of(p.text) + "</p>\n";
@@ -251,14 +251,14 @@ struct BlockWriter {
     for (const Text& item : list.items) html += "<li>" + html_of(item) + "</li>\n";
     html += "</ul>\n";
   }
-  void operator()(const CodeBlock& block) { html += "<pre><code>" + escaped(block.text) + "</code></pre>\n"; }
+  void operator()(const CodeBlock& block) { html += "<pre><code>" + escape_html(block.text) + "</code></pre>\n"; }
   void operator()(const PageTable& table) { html += TableWriter(table).html(); }
   void operator()(const Pictures& pictures) {
     html += "<div class=\"figures\">\n";
     for (const Picture& picture : pictures.all)
-      html += "<figure id=\"" + escaped(picture.id) + "\">\n" +
+      html += "<figure id=\"" + escape_html(picture.id) + "\">\n" +
               inline_svg(read_picture(picture.svg), picture.id + "-", picture.title) + "\n<figcaption><b>" +
-              escaped(picture.title) + ".</b> " + escaped(picture.caption) + "</figcaption>\n" +
+              escape_html(picture.title) + ".</b> " + escape_html(picture.caption) + "</figcaption>\n" +
               (picture.numbers.rows.empty() ? "" : TableWriter(picture.numbers).html()) + "</figure>\n";
     html += "</div>\n";
   }
@@ -292,10 +292,10 @@ std::string inline_svg(std::string svg, const std::string& prefix, const std::st
   if (last != std::string::npos) svg.erase(last + 6);
   for (const std::string quote : {"\"", "'"}) {
     for (const std::string attribute : {" id=", "\nid=", "\tid="})
-      replace_all(svg, attribute + quote, " id=" + quote + escaped(prefix));
-    replace_all(svg, "href=" + quote + "#", "href=" + quote + "#" + escaped(prefix));
+      replace_all(svg, attribute + quote, " id=" + quote + escape_html(prefix));
+    replace_all(svg, "href=" + quote + "#", "href=" + quote + "#" + escape_html(prefix));
   }
-  replace_all(svg, "url(#", "url(#" + escaped(prefix));
+  replace_all(svg, "url(#", "url(#" + escape_html(prefix));
   const std::string tooltip = "<title>Gnuplot</title>";  // over all of the picture
   if (const size_t at = svg.find(tooltip); at != std::string::npos) svg.erase(at, tooltip.size());
   const size_t end = std::min(svg.find('>'), svg.size());
@@ -304,12 +304,12 @@ std::string inline_svg(std::string svg, const std::string& prefix, const std::st
   const std::string width = take_attribute(tag, "width"), height = take_attribute(tag, "height");
   for (const char* name : {"xmlns", "xmlns:xlink"}) take_attribute(tag, name);  // HTML knows them
   if (tag.find("viewBox") == std::string::npos) tag += " viewBox=\"0 0 " + width + " " + height + "\"";
-  tag += " role=\"img\" aria-label=\"" + escaped(title) + "\"";
+  tag += " role=\"img\" aria-label=\"" + escape_html(title) + "\"";
   return tag + svg.substr(end);
 }
 
 std::string to_html(const Document& document) {
-  BlockWriter body{contents(document), ""};
+  HtmlWriter body{contents(document), ""};
   for (const Block& block : document.blocks) std::visit(body, block);
   body.end_section();
   // The policy is the promise: a browser that honours it loads nothing and runs no script, whatever the records hold.
@@ -317,11 +317,11 @@ std::string to_html(const Document& document) {
          "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
          "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
          "<meta name=\"color-scheme\" content=\"light dark\">\n<title>" +
-         escaped(document.title) + " (" + escaped(document.kicker) + ")</title>\n<style>" + std::string(style) +
+         escape_html(document.title) + " (" + escape_html(document.kicker) + ")</title>\n<style>" + std::string(style) +
          "</style>\n</head>\n<body>\n<a class=\"skip\" href=\"#main\">Skip to the content</a>\n<main id=\"main\">\n"
          "<header>\n<p class=\"kicker\">" +
-         escaped(document.kicker) + "</p>\n<h1>" + escaped(document.title) + "</h1>\n</header>\n" + body.html +
-         "</main>\n<footer>" + escaped(document.footer) + "</footer>\n</body>\n</html>\n";
+         escape_html(document.kicker) + "</p>\n<h1>" + escape_html(document.title) + "</h1>\n</header>\n" + body.html +
+         "</main>\n<footer>" + escape_html(document.footer) + "</footer>\n</body>\n</html>\n";
 }
 
 }  // namespace ringbench

@@ -7,7 +7,7 @@ namespace ringbench {
 namespace {
 
 // Characters that would begin markup. Line breaks would end a cell.
-std::string escaped(std::string_view text) {
+std::string escape_markdown(std::string_view text) {
   std::string markdown;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
@@ -42,13 +42,14 @@ std::string code_span(const std::string& text, bool in_table) {
 std::string markdown_of(const Span& span, bool in_table) {
   switch (span.kind) {
     case Span::Kind::strong:
-    case Span::Kind::badge: return span.text.empty() ? "" : "**" + escaped(span.text) + "**";
+    case Span::Kind::badge: return span.text.empty() ? "" : "**" + escape_markdown(span.text) + "**";
     case Span::Kind::code: return code_span(span.text, in_table);
     // Rows have no anchors here: a link within the page is its words.
     case Span::Kind::link:
-      return span.detail.starts_with('#') ? escaped(span.text) : "[" + escaped(span.text) + "](" + span.detail + ")";
+      return span.detail.starts_with('#') ? escape_markdown(span.text)
+                                          : "[" + escape_markdown(span.text) + "](" + span.detail + ")";
     case Span::Kind::line_break: return "<br>";
-    default: return escaped(span.text);
+    default: return escape_markdown(span.text);
   }
 }
 
@@ -58,21 +59,23 @@ std::string markdown_of(const Text& text, bool in_table = false) {
   return markdown;
 }
 
-struct BlockWriter {
+struct MarkdownWriter {
   const std::filesystem::path& folder;
   std::string text;
 
-  void operator()(const Heading& h) { text += std::string(static_cast<size_t>(h.level), '#') + " " + escaped(h.text); }
+  void operator()(const Heading& h) {
+    text += std::string(static_cast<size_t>(h.level), '#') + " " + escape_markdown(h.text);
+  }
   void operator()(const Paragraph& p) { text += markdown_of(p.text); }
   void operator()(const List& list) {
     for (size_t i = 0; i < list.items.size(); ++i) text += (i > 0 ? "\n- " : "- ") + markdown_of(list.items[i]);
   }
   void operator()(const CodeBlock& block) { text += "```sh\n" + block.text + "\n```"; }
   void operator()(const PageTable& table) {
-    if (table.folded) text += "<details><summary>" + escaped(table.label) + "</summary>\n\n";
+    if (table.folded) text += "<details><summary>" + escape_markdown(table.label) + "</summary>\n\n";
     const bool untitled = table.titles.empty();  // of name and value; Markdown needs a line of titles
     const size_t columns = untitled ? 2 : table.titles.size();
-    line([&](size_t c) { return untitled ? "" : escaped(table.titles[c]); }, columns);
+    line([&](size_t c) { return untitled ? "" : escape_markdown(table.titles[c]); }, columns);
     text += "\n|";
     for (size_t c = 0; c < columns; ++c) text += c < table.right.size() && table.right[c] ? "--:|" : "---|";
     for (const TableRow& row : table.rows) {
@@ -85,8 +88,8 @@ struct BlockWriter {
     for (const Picture& picture : pictures.all) {
       if (&picture != &pictures.all.front()) text += "\n\n";
       const std::string path = picture.svg.lexically_proximate(folder).generic_string();
-      text += "![" + escaped(picture.title) + "](" + path + ")\n\n**" + escaped(picture.title) + ".** " +
-              escaped(picture.caption) + "\n\n";
+      text += "![" + escape_markdown(picture.title) + "](" + path + ")\n\n**" + escape_markdown(picture.title) +
+              ".** " + escape_markdown(picture.caption) + "\n\n";
       if (!picture.numbers.rows.empty()) (*this)(picture.numbers);
     }
   }
@@ -100,12 +103,12 @@ struct BlockWriter {
 }  // namespace
 
 std::string to_markdown(const Document& document, const std::filesystem::path& folder) {
-  BlockWriter writer{folder, "# " + escaped(document.title) + "\n\n" + escaped(document.kicker)};
+  MarkdownWriter writer{folder, "# " + escape_markdown(document.title) + "\n\n" + escape_markdown(document.kicker)};
   for (const Block& block : document.blocks) {
     writer.text += "\n\n";
     std::visit(writer, block);
   }
-  return writer.text + "\n\n---\n\n" + escaped(document.footer) + "\n";
+  return writer.text + "\n\n---\n\n" + escape_markdown(document.footer) + "\n";
 }
 
 }  // namespace ringbench

@@ -21,6 +21,7 @@
 #include "build_info.h"
 #include "cuda/cuda_engine.h"
 #include "cuda/gpu.h"
+#include "harness/words.h"
 #include "reference/probe.h"
 #include "reference/sha256.h"
 #include "reference/threads.h"
@@ -37,14 +38,6 @@ std::string first_line(const fs::path& path) {
   std::string line;
   std::getline(in, line);
   return line;
-}
-
-// The number in a file that holds nothing else; empty for "max", no number, or no file.
-std::optional<int64_t> number_in(const fs::path& path) {
-  std::ifstream in(path);
-  int64_t value = 0;
-  if (in >> value) return value;
-  return std::nullopt;
 }
 
 // What follows `key` on its line of a file of "key: value" or "key value" lines.
@@ -145,10 +138,6 @@ std::vector<std::string> cpu_flags() {
   std::vector<std::string> flags;
   for (std::string word; words >> word;) flags.push_back(word);
   return flags;
-}
-
-bool contains(const std::vector<std::string>& words, std::string_view word) {
-  return std::find(words.begin(), words.end(), word) != words.end();
 }
 
 int allowed_cpus() {
@@ -271,6 +260,13 @@ int64_t peak_process_bytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<int64_t>(usage.ru_maxrss) * 1024;
+}
+
+std::optional<int64_t> number_in(const fs::path& path) {
+  std::ifstream in(path);
+  int64_t value = 0;
+  if (in >> value) return value;
+  return std::nullopt;
 }
 
 std::string utc_now() {

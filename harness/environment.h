@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -54,6 +55,8 @@ std::string cpu_device_name();
 int64_t available_memory_bytes();
 // Largest resident size of this process so far.
 int64_t peak_process_bytes();
+// The number in a file of /proc, /sys or a cgroup that holds nothing else; empty for "max", no number, or no file.
+std::optional<int64_t> number_in(const std::filesystem::path& path);
 std::string utc_now();  // RFC 3339, "2026-01-01T12:00:00Z"
 std::string host_hash();
 

@@ -9,6 +9,7 @@
 
 #include "harness/engines.h"
 #include "harness/failure.h"
+#include "harness/table.h"
 #include "harness/words.h"
 
 namespace ringbench {
@@ -181,21 +182,14 @@ Json flat(const Estimate& e) {
   return row;
 }
 
-std::string csv_cell(const Json& value) {
-  if (value.is_null()) return "";
-  if (!value.is_string()) return value.dump();
-  const std::string text = value;
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string cell = "\"";
-  for (const char c : text) cell += c == '"' ? "\"\"" : std::string(1, c);
-  return cell + "\"";
-}
-
 void write_csv(std::ostream& out, const std::vector<Estimate>& estimates) {
   for (size_t i = 0; i < estimates.size(); ++i) {
     const Json row = flat(estimates[i]);
     std::vector<std::string> names, cells;
-    for (const auto& item : row.items()) names.push_back(item.key()), cells.push_back(csv_cell(item.value()));
+    for (const auto& [name, value] : row.items()) {
+      names.push_back(name);
+      cells.push_back(value.is_null() ? "" : csv_cell(value.is_string() ? value.get<std::string>() : value.dump()));
+    }
     if (i == 0) out << join(names, ",") << "\n";
     out << join(cells, ",") << "\n";
   }
@@ -218,13 +212,13 @@ std::string scaled(double value) {
   return text_of("%.0f ", value);
 }
 
-std::string bytes_text(double bytes) {
+std::string memory_text(double bytes) {
   for (const auto& [unit, name] : {std::pair{0x1p40, " TiB"}, std::pair{0x1p30, " GiB"}, std::pair{0x1p20, " MiB"}})
     if (bytes >= unit) return text_of("%.1f", bytes / unit) + name;
   return text_of("%.1f KiB", bytes / 1024);
 }
 
-std::string seconds_text(double seconds) {
+std::string predicted_time(double seconds) {
   for (const auto& [unit, name] : {std::pair{1.0, " s"}, std::pair{1e-3, " ms"}})
     if (seconds >= unit) return text_of(seconds / unit < 10 ? "%.3f" : "%.1f", seconds / unit) + name;
   return text_of("%.1f us", seconds * 1e6);
@@ -239,12 +233,12 @@ std::vector<std::string> cells_of(const Estimate& e) {
                                     std::to_string(e.work.batch),
                                     scaled(e.least.flops),
                                     scaled(e.least.bytes),
-                                    bytes_text(static_cast<double>(cache)),
-                                    bytes_text(static_cast<double>(e.memory.total()))};
+                                    memory_text(static_cast<double>(cache)),
+                                    memory_text(static_cast<double>(e.memory.total()))};
   if (!e.prediction) return cells;
   cells.push_back(std::to_string(*e.sequences_fit));
   cells.push_back(*e.fits ? "yes" : "no");
-  cells.push_back("~" + seconds_text(e.prediction->seconds));
+  cells.push_back("~" + predicted_time(e.prediction->seconds));
   cells.push_back("~" + grouped(std::llround(tokens_per_second(e.work, e.prediction->seconds))));
   cells.push_back(e.prediction->bound);
   return cells;
@@ -284,7 +278,7 @@ void write_header(std::ostream& out, const std::vector<Estimate>& estimates, con
     seen.push_back(e.hybrid);
     out << e.hybrid << ": " << grouped(e.parameters.total) << " parameters, " << grouped(e.parameters.active)
         << " active, " << grouped(e.parameters.active_non_embedding) << " without embedding and head; "
-        << bytes_text(static_cast<double>(e.memory.weights)) << "\n";
+        << memory_text(static_cast<double>(e.memory.weights)) << "\n";
   }
   if (!device) {
     out << "no times: no peaks are known for this machine. Measure them with 'ringbench doctor --calibrate', or name "

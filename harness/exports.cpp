@@ -16,9 +16,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string dump(const Json& json, int indent = -1) {
-  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
-}
+std::string indented(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace); }
 
 // Mean and standard deviation (of a sample: n - 1), which is what llama-bench prints.
 struct Moments {
@@ -181,14 +179,14 @@ int64_t write_export(std::ostream& out, const std::string& name, std::span<const
         ++left_out;
         continue;
       }
-      out << before << dump(llama_bench_row(r), 2);
+      out << before << indented(llama_bench_row(r));
       before = ",\n";
     }
     out << (*before == '[' ? "[]\n" : "\n]\n");
   } else if (name == "llm-d") {
     for (const Result& r : results)
       if (has_number(r))
-        out << "---\n" << dump(report(r, run), 2) << "\n";
+        out << "---\n" << indented(report(r, run)) << "\n";
       else
         ++left_out;
   } else {

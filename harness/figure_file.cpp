@@ -103,9 +103,9 @@ FigureQuantity quantity_of_field(const Field& field) {
 // --- Reading ---
 
 // One object of the file. Every key that it may have is asked for; done() refuses the others.
-class Reader {
+class FigureReader {
  public:
-  Reader(const Json& json, std::string where) : json_(json), where_(std::move(where)) {
+  FigureReader(const Json& json, std::string where) : json_(json), where_(std::move(where)) {
     if (!json.is_object()) refuse("expected an object, found " + json.dump());
   }
 
@@ -164,7 +164,7 @@ class Reader {
   Strings known_;
 };
 
-std::string checked_field(const Reader& reader, const std::string& name) {
+std::string checked_field(const FigureReader& reader, const std::string& name) {
   if (known_field(name)) return name;
   Strings names;
   for (const Field& field : result_fields()) names.emplace_back(field.name);
@@ -172,7 +172,7 @@ std::string checked_field(const Reader& reader, const std::string& name) {
   reader.refuse("a record has no field \"" + name + "\"." + (near.empty() ? "" : " Did you mean " + near + "?"));
 }
 
-FigureQuantity find_quantity(const Reader& reader, const std::string& name, bool may_be_text) {
+FigureQuantity find_quantity(const FigureReader& reader, const std::string& name, bool may_be_text) {
   Strings names;
   for (const FigureQuantity& quantity : derived_quantities()) {
     if (quantity.name == name) return quantity;
@@ -191,7 +191,7 @@ FigureQuantity find_quantity(const Reader& reader, const std::string& name, bool
 // "ctx", or {"quantity": "ctx", "label": ..., "scale": "log", "over": ..., "roofs": ...}.
 Axis read_axis(const Json& json, const std::string& where, bool is_x) {
   const Json object = json.is_string() ? Json{{"quantity", json}} : json;
-  Reader reader(object, where);
+  FigureReader reader(object, where);
   Axis axis;
   axis.quantity = find_quantity(reader, reader.text("quantity", ""), is_x);
   axis.label = reader.text("label", axis.quantity.label);
@@ -213,7 +213,7 @@ Axis read_axis(const Json& json, const std::string& where, bool is_x) {
 }
 
 Mark read_mark(const Json& json, const std::string& where) {
-  Reader reader(json, where);
+  FigureReader reader(json, where);
   Mark mark;
   const Json* x = reader.find("x");
   if (x == nullptr) reader.refuse("\"x\" is missing: a number, a field, or \"crossover\".");
@@ -234,7 +234,7 @@ AnalyticLine read_analytic_line(const Json& json, const std::string& where) {
                                                                                     {"mla", &MemoryAccess::mla},
                                                                                     {"hybrid", &MemoryAccess::hybrid},
                                                                                     {"linear", &MemoryAccess::linear}};
-  Reader reader(json, where);
+  FigureReader reader(json, where);
   AnalyticLine line;
   line.model = reader.text("model", "");
   const std::string attention = reader.text("attention", "");
@@ -289,7 +289,7 @@ FigureFile parse_figure(const std::string& json, const std::string& id, const st
   } catch (const Json::exception& e) {
     throw UsageError(source + ": no JSON: " + e.what(), "see: ringbench help figures");
   }
-  Reader reader(object, source);
+  FigureReader reader(object, source);
   FigureFile figure;
   figure.id = id;
   figure.title = reader.text("title", id);
@@ -313,7 +313,7 @@ FigureFile parse_figure(const std::string& json, const std::string& id, const st
     for (const Json& mark : marks->is_array() ? *marks : Json::array({*marks}))
       figure.marks.push_back(read_mark(mark, source + ", marks"));
   if (const Json* analytic = reader.find("analytic"); analytic != nullptr) {
-    Reader inner(*analytic, source + ", analytic");
+    FigureReader inner(*analytic, source + ", analytic");
     figure.analytic_ctx = parse_token_list(inner.texts("ctx"), source + ", analytic, ctx", 1);
     const Json* lines = inner.find("lines");
     if (lines == nullptr || !lines->is_array() || lines->empty()) inner.refuse("\"lines\": a list is missing.");

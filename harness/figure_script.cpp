@@ -22,7 +22,7 @@ constexpr size_t style_count = 2 * std::size(colors);
 constexpr int published_shapes[] = {3, 2, 1};  // star, cross, plus
 constexpr double standard_width_in = 7;
 
-std::string number(double value) {
+std::string gnuplot_number(double value) {
   char text[32];
   return {text, std::to_chars(text, text + sizeof text, value).ptr};
 }
@@ -201,9 +201,9 @@ std::string figure_csv(const FigureData& data) {
     for (size_t j = 0; j < lines.size(); ++j)
       for (const FigurePoint& p : lines[j]->points)
         out << i << "," << j << "," << data.panels[i].axis.quantity.name << "," << gnuplot_cell(lines[j]->label) << ","
-            << name_of(p.kind) << "," << number(p.x) << "," << gnuplot_cell(x_label(data, p.x)) << "," << number(p.y)
-            << "," << (p.low ? number(*p.low) : "") << "," << (p.high ? number(*p.high) : "") << ","
-            << (p.n ? std::to_string(*p.n) : "") << "\n";
+            << name_of(p.kind) << "," << gnuplot_number(p.x) << "," << gnuplot_cell(x_label(data, p.x)) << ","
+            << gnuplot_number(p.y) << "," << (p.low ? gnuplot_number(*p.low) : "") << ","
+            << (p.high ? gnuplot_number(*p.high) : "") << "," << (p.n ? std::to_string(*p.n) : "") << "\n";
   }
   return out.str();
 }
@@ -324,8 +324,8 @@ std::vector<LegendEntry> legend_of(const FigureData& data) {
 std::string tics(const char* axis, const Ticks& ticks) {
   std::string text = std::string("set ") + axis + "tics nomirror (";
   for (size_t i = 0; i < ticks.labels.size(); ++i)
-    text += (i ? ", " : "") + script_text(ticks.labels[i].second) + " " + number(ticks.labels[i].first);
-  return text + ")\nset " + axis + "range [" + number(ticks.low) + ":" + number(ticks.high) + "]\n";
+    text += (i ? ", " : "") + script_text(ticks.labels[i].second) + " " + gnuplot_number(ticks.labels[i].first);
+  return text + ")\nset " + axis + "range [" + gnuplot_number(ticks.low) + ":" + gnuplot_number(ticks.high) + "]\n";
 }
 
 Ticks x_ticks(const FigureData& data, size_t count) {
@@ -466,7 +466,7 @@ std::string frame_of(const FigureData& data, const Layout& layout) {
   out << tics("x", x_ticks(data, layout.x_ticks));
   for (const FigureMark& mark : data.marks)
     for (const double place : mark.places)
-      out << "set arrow from first " << number(place) << ", graph 0 to first " << number(place)
+      out << "set arrow from first " << gnuplot_number(place) << ", graph 0 to first " << gnuplot_number(place)
           << ", graph 1 nohead linestyle 22 back\n";
   return out.str();
 }

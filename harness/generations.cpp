@@ -16,14 +16,14 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string text_of(const Json& value) {
+std::string text_or_number(const Json& value) {
   return value.is_string() ? value.get<std::string>() : value.is_number() ? value.dump() : "";
 }
 
-std::string member(const Json& object, std::initializer_list<const char*> names) {
+std::string first_text(const Json& object, std::initializer_list<const char*> names) {
   if (object.is_object())
     for (const char* name : names)
-      if (const auto found = object.find(name); found != object.end()) return text_of(*found);
+      if (const auto found = object.find(name); found != object.end()) return text_or_number(*found);
   return "";
 }
 
@@ -66,12 +66,12 @@ class GenerationReader {
       if (line.contains(list)) return take_list(line, line[list], line);
     if (!line.contains("text")) refuse("no answer in it (text, gen, code_list, resps or response).");
     StoredGeneration g = begin(line);
-    g.text = text_of(line["text"]);
+    g.text = text_or_number(line["text"]);
     const Json meta = line.value("meta_info", Json::object());
-    std::string reason = member(line, {"finish_reason"});
+    std::string reason = first_text(line, {"finish_reason"});
     if (meta.is_object() && meta.contains("finish_reason"))
-      reason =
-          meta["finish_reason"].is_object() ? member(meta["finish_reason"], {"type"}) : text_of(meta["finish_reason"]);
+      reason = meta["finish_reason"].is_object() ? first_text(meta["finish_reason"], {"type"})
+                                                 : text_or_number(meta["finish_reason"]);
     g.cut_off = reason == "length";
     const std::optional<int64_t> sample = line.contains("sample") && line["sample"].is_number_integer()
                                               ? std::optional(line["sample"].get<int64_t>())
@@ -99,16 +99,16 @@ class GenerationReader {
     }
     if (!body->is_object() || !body->contains("choices") || !(*body)["choices"].is_array())
       refuse("its response has no choices: did the request fail?");
-    const auto [id, sample] = split(member(line, {"custom_id", "id"}));
+    const auto [id, sample] = split(first_text(line, {"custom_id", "id"}));
     for (const Json& choice : (*body)["choices"]) {
       StoredGeneration g;
       g.id = id;
       if (!by_id_.contains(g.id)) refuse("'" + g.id + "' is no question's id.");
       const Json message = choice.value("message", Json::object());
-      const std::string thought = member(message, {"reasoning_content", "reasoning"});
+      const std::string thought = first_text(message, {"reasoning_content", "reasoning"});
       if (!thought.empty()) g.text = "<think>" + thought + "</think>";
-      g.text += choice.contains("text") ? text_of(choice["text"]) : member(message, {"content"});
-      g.cut_off = member(choice, {"finish_reason"}) == "length";
+      g.text += choice.contains("text") ? text_or_number(choice["text"]) : first_text(message, {"content"});
+      g.cut_off = first_text(choice, {"finish_reason"}) == "length";
       add(std::move(g), (*body)["choices"].size() == 1 ? sample : std::nullopt);
     }
   }
@@ -124,10 +124,10 @@ class GenerationReader {
 
   StoredGeneration begin(const Json& line) {
     StoredGeneration g;
-    g.gold = member(line, {"gold"});
-    g.id = member(line, {"id", "ID", "unique_id", "question_id", "problem_idx", "Record ID"});
+    g.gold = first_text(line, {"gold"});
+    g.id = first_text(line, {"id", "ID", "unique_id", "question_id", "problem_idx", "Record ID"});
     if (by_id_.contains(g.id)) return g;
-    const std::string text = member(line, {"prompt", "problem", "Problem", "question", "Question"});
+    const std::string text = first_text(line, {"prompt", "problem", "Problem", "question", "Question"});
     if (text.empty())
       refuse(g.id.empty() ? "it says neither an id nor a prompt." : "'" + g.id + "' is no question's id.");
     g.id = asked_in(text);

@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 
 const Strings required = {"model", "phase", "ctx", "engine", "dtype", "device"};
 
-const Field* find_field(const std::string& name) {
+const Field* field_named(const std::string& name) {
   for (const Field& field : result_fields())
     if (field.name == name) return &field;
   return nullptr;
@@ -42,7 +42,7 @@ void check_header(const CsvRow& header, const std::string& source) {
     if (std::find(our_own.begin(), our_own.end(), name) != our_own.end())
       throw UsageError(where + "is filled in by the import. Leave it out.");
     if (std::count(header.cells.begin(), header.cells.end(), name) > 1) throw UsageError(where + "is there twice.");
-    if (find_field(name) != nullptr || (name.starts_with("tag_") && name.size() > 4)) continue;
+    if (field_named(name) != nullptr || (name.starts_with("tag_") && name.size() > 4)) continue;
     const std::string near = nearest_word(name, names);
     throw UsageError(where + "is no field of the record." + (near.empty() ? "" : " Did you mean " + near + "?"),
                      "see: ringbench help schema");
@@ -109,7 +109,7 @@ class ForeignRow {
         r.tags[name.substr(4)] = cell;
         continue;
       }
-      const Field& field = *find_field(name);
+      const Field& field = *field_named(name);
       Value value = parse_cell(cell, field.type);
       if (std::holds_alternative<std::monostate>(value) || !field.set(r, std::move(value)))
         throw UsageError(source_ + ": " + name + ": '" + cell + "' is not of type " + std::string(field.type) + ".");

@@ -19,6 +19,8 @@ const Json& element(const Json& json, size_t index) {
 
 std::string text_of(const Json& json) { return json.is_string() ? json.get<std::string>() : ""; }
 
+std::string text_at(const Json& json, const char* key) { return text_of(member(json, key)); }
+
 std::optional<int64_t> integer_of(const Json& json) {
   return json.is_number_integer() ? std::optional(json.get<int64_t>()) : std::nullopt;
 }

@@ -56,13 +56,13 @@ std::pair<size_t, size_t> blocks_in(const WindowLoss& window, Bucket bucket) {
   return {std::min(static_cast<size_t>(bucket.first / kLossBlock), end), end};
 }
 
-struct Unit {
+struct UnitSum {
   double sum = 0;
   int64_t count = 0;
 };
 
-Unit add_up(const WindowLoss& window, size_t begin, size_t end) {
-  Unit unit;
+UnitSum add_up(const WindowLoss& window, size_t begin, size_t end) {
+  UnitSum unit;
   for (size_t b = begin; b < end; ++b) unit.sum += window.block_sums[b], unit.count += window.block_size(b);
   return unit;
 }
@@ -119,7 +119,7 @@ std::vector<Bucket> position_buckets(int64_t ctx) {
 }
 
 MeanLoss mean_loss(std::span<const WindowLoss> windows, Bucket bucket) {
-  std::vector<Unit> of_windows, of_blocks;
+  std::vector<UnitSum> of_windows, of_blocks;
   for (const WindowLoss& window : windows) {
     const auto [begin, end] = blocks_in(window, bucket);
     if (begin == end) continue;
@@ -128,14 +128,14 @@ MeanLoss mean_loss(std::span<const WindowLoss> windows, Bucket bucket) {
   }
   MeanLoss mean;
   mean.of_windows = static_cast<int64_t>(of_windows.size()) >= kWindowsForErrors;
-  const std::vector<Unit>& units = mean.of_windows ? of_windows : of_blocks;
+  const std::vector<UnitSum>& units = mean.of_windows ? of_windows : of_blocks;
   mean.n = static_cast<int64_t>(units.size());
   double sum = 0;
-  for (const Unit& unit : units) sum += unit.sum, mean.tokens += unit.count;
+  for (const UnitSum& unit : units) sum += unit.sum, mean.tokens += unit.count;
   if (mean.tokens == 0) return mean;
   mean.mean = sum / static_cast<double>(mean.tokens);
   double squares = 0;
-  for (const Unit& unit : units) squares += std::pow(unit.sum - mean.mean * static_cast<double>(unit.count), 2);
+  for (const UnitSum& unit : units) squares += std::pow(unit.sum - mean.mean * static_cast<double>(unit.count), 2);
   const auto n = static_cast<double>(mean.n);
   if (mean.n >= 2) mean.se = std::sqrt(n / (n - 1) * squares) / static_cast<double>(mean.tokens);
   return mean;

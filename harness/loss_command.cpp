@@ -27,7 +27,7 @@ using Documents = std::vector<std::vector<int32_t>>;
 constexpr int64_t kStandardCtx = 8192;
 
 // One way to read a config.
-struct Reading {
+struct ComparedReading {
   std::string value;  // of what is compared
   std::string yarn = "auto";
   std::optional<SlopeLayerOffset> slope_layer_offset;
@@ -57,7 +57,7 @@ std::pair<std::string, std::vector<std::string>> parse_compare(const std::string
   return {key, values};
 }
 
-void set(Reading& reading, const std::string& key, const std::string& value) {
+void set(ComparedReading& reading, const std::string& key, const std::string& value) {
   const auto refuse = [&](const std::string& choices) {
     return UsageError("--compare " + key + ": '" + value + "' is not one of " + choices + ".");
   };
@@ -114,7 +114,7 @@ class LossCommand {
       Progress progress(request_.progress && !request_.quiet,
                         static_cast<int64_t>(report_.contexts.size() * readings_.size()), work, clock);
       for (ContextLoss& context : report_.contexts)
-        for (const Reading& reading : readings_)
+        for (const ComparedReading& reading : readings_)
           if (!interrupted()) walk(reading, context, progress);
     }
     report_.interrupted = interrupted();
@@ -152,13 +152,13 @@ class LossCommand {
     } else if (request_.yarn.size() > 1) {
       std::tie(report_.key, values) = parse_compare("yarn=" + join(request_.yarn, ","));
     }
-    const Reading own = {"", request_.yarn.front(), request_.slope_layer_offset, request_.rope_angles, model_};
+    const ComparedReading own = {"", request_.yarn.front(), request_.slope_layer_offset, request_.rope_angles, model_};
     if (values.empty()) readings_.push_back(own);
     for (const std::string& value : values) {
       readings_.push_back(own);
       set(readings_.back(), report_.key, value);
     }
-    for (const Reading& reading : readings_) {
+    for (const ComparedReading& reading : readings_) {
       if (reading.rope_angles == RopeAngles::f32 && request_.engine != "reference")
         throw UsageError("rope-angles f32: engine '" + request_.engine +
                          "' computes angles exactly; f32 angles are the reference's.");
@@ -217,7 +217,7 @@ class LossCommand {
     }
   }
 
-  EngineOptions options(const Reading& reading) const {
+  EngineOptions options(const ComparedReading& reading) const {
     EngineOptions options;
     options.dtype = request_.dtype;
     options.chunk = request_.chunk;
@@ -241,7 +241,7 @@ class LossCommand {
 
   // --- Running ---
 
-  ModelConfig resolve(const Reading& reading, int64_t ctx) {
+  ModelConfig resolve(const ComparedReading& reading, int64_t ctx) {
     ModelConfig config = reading.model.config;
     if (reading.slope_layer_offset) config.slope_layer_offset = *reading.slope_layer_offset;
     std::vector<std::string> warnings;
@@ -250,7 +250,7 @@ class LossCommand {
     return config;
   }
 
-  void walk(const Reading& reading, ContextLoss& context, Progress& progress) {
+  void walk(const ComparedReading& reading, ContextLoss& context, Progress& progress) {
     ReadingLoss& losses = context.readings.emplace_back();
     losses.config = resolve(reading, context.ctx);
     use_weights(reading.model);
@@ -304,7 +304,7 @@ class LossCommand {
 
   LossRequest request_;
   Model model_;
-  std::vector<Reading> readings_;
+  std::vector<ComparedReading> readings_;
   Documents documents_;
   int64_t longest_ = 0;
   LossReport report_;

@@ -24,7 +24,7 @@ struct RoundingPoint {
   Rounding Precision::*member;
   bool fp8;  // is kept in fp8 by somebody
 };
-constexpr RoundingPoint kPoints[] = {
+constexpr RoundingPoint kModelPoints[] = {
     {"weights", &Precision::weights, true},
     {"residual", &Precision::residual, false},
     {"norm", &Precision::norm, false},
@@ -94,7 +94,7 @@ bool has_meaning(const RoundingPoint& point, const ModelConfig& config) {
   return true;
 }
 
-double mean(const std::vector<double>& values) {
+double mean_of(const std::vector<double>& values) {
   return values.empty() ? 0 : std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
@@ -110,7 +110,7 @@ std::string csv(const std::vector<Ablation>& rows) {
   return out.str();
 }
 
-void write_file(const fs::path& path, const std::string& text) {
+void write_figure(const fs::path& path, const std::string& text) {
   std::ofstream out(path, std::ios::binary);
   out << text;
   out.close();
@@ -124,11 +124,11 @@ std::vector<Ablation> run_ablation(const Subject& subject, const AblationRequest
   std::vector<const RoundingPoint*> points;
   for (const std::string& word : request.points) {
     const size_t before = points.size();
-    for (const RoundingPoint& point : kPoints)
+    for (const RoundingPoint& point : kModelPoints)
       if ((word == "all" || word == point.name) && has_meaning(point, subject.config)) points.push_back(&point);
     if (points.size() == before) {
       std::vector<std::string> names = {"all"};
-      for (const RoundingPoint& point : kPoints) names.emplace_back(point.name);
+      for (const RoundingPoint& point : kModelPoints) names.emplace_back(point.name);
       const bool known = std::find(names.begin(), names.end(), word) != names.end();
       const std::string near = known ? "" : nearest_word(word, names);
       throw UsageError("--ablate: " + (known ? subject.config.name + " has no '" + word + "' to round."
@@ -151,11 +151,11 @@ std::vector<Ablation> run_ablation(const Subject& subject, const AblationRequest
       const std::vector<Walk> rounded = walks_of(subject, request, precision);
       Moved moved;
       for (size_t i = 0; i < plain.size(); ++i) compare_walks(rounded[i], plain[i], moved);
-      row.kld_mean = mean(moved.kld);
+      row.kld_mean = mean_of(moved.kld);
       row.kld_p99 = quantile(moved.kld, 0.99);
       row.kld_max = quantile(moved.kld, 1);
       row.top1_flips = static_cast<double>(moved.top1) / static_cast<double>(moved.rows);
-      row.delta_logprob = mean(moved.delta);
+      row.delta_logprob = mean_of(moved.delta);
       row.routing_flips = static_cast<double>(moved.rerouted) / static_cast<double>(moved.rows);
       rows.push_back(row);
     }
@@ -202,7 +202,7 @@ std::vector<std::string> write_ablation(const std::vector<Ablation>& rows, const
   std::error_code error;
   fs::create_directories(folder, error);
   const std::string name = subject.config.name;
-  write_file(folder / (name + ".csv"), csv(rows));
+  write_figure(folder / (name + ".csv"), csv(rows));
   std::ostringstream script;
   script << "# gnuplot " << name << ".gp: draws " << name << ".svg and " << name << ".png from " << name << ".csv\n"
          << "set datafile separator ','\nset style fill solid 0.7\nset logscale y\nset format y '10^{%L}'\n"
@@ -215,7 +215,7 @@ std::vector<std::string> write_ablation(const std::vector<Ablation>& rows, const
          << "plot '" << name
          << ".csv' every ::1 using 0:($3 > 0 ? $3 : NaN):xtic(stringcolumn(1).' '.stringcolumn(2)) with boxes\n"
          << "set terminal png size 1000,600\nset output '" << name << ".png'\nreplot\n";
-  write_file(folder / (name + ".gp"), script.str());
+  write_figure(folder / (name + ".gp"), script.str());
   std::vector<std::string> lines = {"saved: " + (folder / (name + ".csv")).string() + ", .gp"};
   try {
     if (run_gnuplot(folder, name + ".gp"))

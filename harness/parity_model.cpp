@@ -22,7 +22,7 @@
 namespace ringbench {
 namespace {
 
-constexpr int64_t kPrompts = 3;  // where jumps have to be averaged over
+constexpr int64_t kJumpPrompts = 3;  // where jumps have to be averaged over
 
 // Rows of log-probabilities.
 std::vector<double> log_softmax(std::span<const double> logits) {
@@ -339,7 +339,7 @@ void check_model(const Subject& subject, const ParityScope& scope, References& r
   Trial trial = once(subject.seed);
   if (scope.bisect) follow_stream(trial, subject, scope, findings);
   if (!LogitJudge::is_quiet(trial))
-    for (int64_t more = 1; more < kPrompts; ++more) {
+    for (int64_t more = 1; more < kJumpPrompts; ++more) {
       const Trial next = once(subject.seed + static_cast<uint64_t>(more));
       append(trial.mine, next.mine);
       append(trial.rounded, next.rounded);
@@ -352,11 +352,7 @@ void check_model(const Subject& subject, const ParityScope& scope, References& r
 
 namespace {
 
-bool same_bits(const std::vector<double>& a, const std::vector<double>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(double)) == 0;
-}
-
-bool same_bits(const HostTensor& a, const HostTensor& b) {
+bool same_tensor(const HostTensor& a, const HostTensor& b) {
   return a.dtype() == b.dtype() && a.shape() == b.shape() && a.empty() == b.empty() &&
          (a.empty() || std::memcmp(a.raw(), b.raw(), static_cast<size_t>(a.bytes())) == 0);
 }
@@ -453,7 +449,7 @@ class SelfCheck {
       LayerState state = engine_->export_state(0, layer);
       engine_->import_state(1, layer, state, position);
       const LayerState back = engine_->export_state(1, layer);
-      if (!(same_bits(state.k, back.k) && same_bits(state.v, back.v) && same_bits(state.kv, back.kv)) && same)
+      if (!(same_tensor(state.k, back.k) && same_tensor(state.v, back.v) && same_tensor(state.kv, back.kv)) && same)
         same = false, first = layer;
       if (!state.kv.empty()) linear[static_cast<size_t>(layer)] = std::move(state);
     }

@@ -22,7 +22,7 @@ ModelConfig shallow(const ModelConfig& config) {
   return config;
 }
 
-struct Shape {
+struct PromptShape {
   int64_t tokens, steps, chunk;
 };
 constexpr int64_t kLongPrompt = 4224;  // what variants for long pieces and many tokens an expert begin with, and a bit
@@ -37,7 +37,7 @@ void check_operators(const Subject& subject, const ParityScope& scope, Findings&
   part.fail_fast = false;
   part.layers = one_layer_of_each_kind(one.config);
   part.progress = [](const std::string&) {};
-  std::vector<Shape> shapes = {
+  std::vector<PromptShape> shapes = {
       {scope.tokens, scope.steps, scope.chunk}, {scope.tokens, 0, scope.chunk}, {1, scope.steps, scope.chunk}};
   if (subject.engine == "cuda") shapes.push_back({kLongPrompt, 0, kLongPrompt});  // an emulator would take minutes
   std::string declined;                                                           // names
@@ -52,7 +52,7 @@ void check_operators(const Subject& subject, const ParityScope& scope, Findings&
       scope.progress(name);
       Findings found;
       bool ran = false;
-      for (const Shape& shape : shapes) {
+      for (const PromptShape& shape : shapes) {
         part.tokens = shape.tokens;
         part.steps = shape.steps;
         part.chunk = shape.chunk;

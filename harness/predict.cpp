@@ -11,8 +11,8 @@
 namespace ringbench {
 namespace {
 
-constexpr int64_t kDepths = 64;    // at which the steps of a decode are looked at
-constexpr int64_t kChunks = 4096;  // of a prefill that are looked at
+constexpr int64_t kDepths = 64;        // at which the steps of a decode are looked at
+constexpr int64_t kMostChunks = 4096;  // of a prefill that are looked at
 
 // Where part i of `parts` even parts of `total` begins; no product that could overflow.
 int64_t split(int64_t total, int64_t i, int64_t parts) { return total / parts * i + total % parts * i / parts; }
@@ -59,11 +59,11 @@ void finish(Prediction& p) {
   p.bound = p.launch_s > std::max(p.compute_s, p.memory_s) ? "launch" : p.compute_s > p.memory_s ? "compute" : "memory";
 }
 
-// A prefill of one batch. Beyond kChunks whole chunks, groups of them count as their middle one.
+// A prefill of one batch. Beyond kMostChunks whole chunks, groups of them count as their middle one.
 void add_prefill(Prediction& p, const CostModel& model, const Roof& roof, const Workpoint& work, int64_t batch,
                  double times) {
   const int64_t chunk = work.chunk > 0 ? work.chunk : std::max<int64_t>(1, work.ctx);
-  const int64_t whole = work.ctx / chunk, rest = work.ctx % chunk, groups = std::min(whole, kChunks);
+  const int64_t whole = work.ctx / chunk, rest = work.ctx % chunk, groups = std::min(whole, kMostChunks);
   const int layers = model.config.num_hidden_layers;
   for (int64_t i = 0; i < groups; ++i) {
     const int64_t from = split(whole, i, groups), to = split(whole, i + 1, groups);

@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "harness/loose_json.h"
 #include "harness/words.h"
 
 namespace ringbench {
@@ -404,11 +405,6 @@ fs::path points_of(const fs::path& path) {
 }
 
 bool blank(const std::string& line) { return line.find_first_not_of(" \t\r") == std::string::npos; }
-
-std::string text_at(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
-}
 
 }  // namespace
 

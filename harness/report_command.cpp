@@ -88,7 +88,7 @@ void refuse_unwritable(const fs::path& path) {
                      ". Name another file with -o FILE.html.");
 }
 
-void write_file(const fs::path& path, const std::string& text) {
+void write_page(const fs::path& path, const std::string& text) {
   std::ofstream file(path, std::ios::trunc | std::ios::binary);
   file << text;
   file.flush();
@@ -122,7 +122,7 @@ ExitCode run_report(const ReportRequest& request) {
   input.claims = judge_claims(input.rows);
 
   const Document page = make_report(input);
-  write_file(output, markdown ? to_markdown(page, output.parent_path()) : to_html(page));
+  write_page(output, markdown ? to_markdown(page, output.parent_path()) : to_html(page));
   if (!request.quiet)
     std::cout << "report: " << output.string() << "  (" << input.rows.size() << " rows, " << input.claims.size()
               << " claims)\n";

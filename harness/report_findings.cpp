@@ -149,7 +149,7 @@ struct Setting {
   std::function<std::string(const Result&)> text;
 };
 
-std::string yarn_text(const Result& r) {
+std::string yarn_factor(const Result& r) {
   if (!r.yarn_factor || *r.yarn_factor == 1) return "off";
   char text[32];
   std::snprintf(text, sizeof text, "%g", *r.yarn_factor);
@@ -163,7 +163,7 @@ const std::vector<Setting>& settings() {
       {"engine", false, [](const Result& r) { return r.engine; }},
       {"dtype", false, [](const Result& r) { return r.dtype; }},
       {"layers", true, [](const Result& r) { return std::to_string(r.layers); }},
-      {"yarn", true, yarn_text},
+      {"yarn", true, yarn_factor},
       {"ctx", true, [](const Result& r) { return r.ctx_label.empty() ? std::to_string(r.ctx) : r.ctx_label; }},
       {"gen", true, [](const Result& r) { return token_label(r.gen); }},
       {"bs", true, [](const Result& r) { return std::to_string(r.batch); }},
@@ -237,15 +237,15 @@ Maybe<int64_t> cache_bytes(const Result& r) {
   return kv.value_or(0) + state.value_or(0);
 }
 
-std::string cache_text(const Result& r) { return cache_bytes(r) ? bytes_text(*cache_bytes(r)) : ""; }
+std::string cache_total(const Result& r) { return cache_bytes(r) ? bytes_text(*cache_bytes(r)) : ""; }
 
 Text cache_cell(const TwinComparison& c) {
   const Maybe<int64_t> own = cache_bytes(*c.row), twin = cache_bytes(*c.twin);
-  if (!own || !twin || *twin <= 0) return cache_text(*c.row);
+  if (!own || !twin || *twin <= 0) return cache_total(*c.row);
   const double ratio = static_cast<double>(*own) / static_cast<double>(*twin);
   char text[32];
   std::snprintf(text, sizeof text, ratio < 0.01 ? " (%.2gx)" : " (%.3fx)", ratio);
-  return cache_text(*c.row) + text;
+  return cache_total(*c.row) + text;
 }
 
 // A line for each twin, a column for each layout that was compared with it.
@@ -386,7 +386,7 @@ void write_speed_ups(ReportPage& page) {
   }
   if (caches.empty()) return;
   page.heading("Cache: KV and linear states, against the twin's");
-  write_comparisons(page, "Cache bytes", caches, cache_text, cache_cell);
+  write_comparisons(page, "Cache bytes", caches, cache_total, cache_cell);
 }
 
 void write_figures(ReportPage& page) {

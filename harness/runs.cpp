@@ -11,6 +11,7 @@
 #include "harness/certificate.h"
 #include "harness/exports.h"
 #include "harness/import.h"
+#include "harness/loose_json.h"
 #include "harness/records.h"
 #include "harness/run_folder.h"
 #include "harness/seal.h"
@@ -23,10 +24,6 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-std::string plural(int64_t count, const std::string& word) {
-  return std::to_string(count) + " " + word + (count == 1 ? "" : "s");
-}
-
 // An object from a file; null where there is none.
 Json read_json(const fs::path& path) {
   std::ifstream in(path);
@@ -34,10 +31,6 @@ Json read_json(const fs::path& path) {
   Json json = Json::parse(in, nullptr, false);
   if (!json.is_object()) throw UsageError(path.string() + ": this is no JSON object.");
   return json;
-}
-
-std::string text_at(const Json& json, const char* key) {
-  return json.is_object() && json.contains(key) && json[key].is_string() ? json[key].get<std::string>() : std::string();
 }
 
 // --- list, show ---
@@ -122,7 +115,7 @@ void show(std::ostream& out, const fs::path& path, Format format, bool color) {
     remarks.lines.push_back(run.id + ": " + run.started + (run.ended.empty() ? ", broken off" : " to " + run.ended) +
                             (run.exit_code ? ", exit code " + std::to_string(*run.exit_code) : ""));
   if (!run.argv.empty()) remarks.lines.push_back("command: " + join(run.argv, " "));
-  if (notes.replaced > 0) remarks.lines.push_back(plural(notes.replaced, "row") + " measured anew later on");
+  if (notes.replaced > 0) remarks.lines.push_back(counted(notes.replaced, "row") + " measured anew later on");
   if (notes.torn_line) remarks.lines.push_back("the last line is torn (the run was killed) and left out");
   if (!notes.unknown_fields.empty())
     remarks.lines.push_back("fields of a later version, ignored: " + join(notes.unknown_fields, ", "));
@@ -141,18 +134,18 @@ void check_seals(const fs::path& folder, bool finished, RunCheck& check) {
   for (size_t i = 0; i < std::min(seal.changed.size(), shown); ++i)
     check.wrong.push_back("points.jsonl:" + std::to_string(seal.changed[i]) + ": not as it was written");
   if (seal.changed.size() > shown)
-    check.wrong.push_back("... and " + plural(static_cast<int64_t>(seal.changed.size() - shown), "more line"));
+    check.wrong.push_back("... and " + counted(static_cast<int64_t>(seal.changed.size() - shown), "more line"));
   if (seal.lines < seal.seals)
-    check.wrong.push_back("points.jsonl has " + plural(seal.lines, "line") + ", but " + std::to_string(seal.seals) +
+    check.wrong.push_back("points.jsonl has " + counted(seal.lines, "line") + ", but " + std::to_string(seal.seals) +
                           " were written");
   const int64_t unsealed = seal.lines - seal.seals;
   if (unsealed == 1 && !finished)
     check.remarks.push_back("the last line is not sealed: the run was killed after it wrote it");
   else if (unsealed > 0)
-    check.wrong.push_back("points.jsonl:" + std::to_string(seal.seals + 1) + ": " + plural(unsealed, "line") +
+    check.wrong.push_back("points.jsonl:" + std::to_string(seal.seals + 1) + ": " + counted(unsealed, "line") +
                           " added afterwards");
   if (seal.torn_line) check.remarks.push_back("the last line is torn: the run was killed while it wrote it");
-  if (check.wrong.empty()) check.remarks.push_back(plural(seal.seals, "line") + " as written");
+  if (check.wrong.empty()) check.remarks.push_back(counted(seal.seals, "line") + " as written");
 }
 
 // Certificates that rows name: whether they are there, and are what their names say.
@@ -176,7 +169,7 @@ void check_certificates(const fs::path& folder, const std::set<std::string>& ids
       check.wrong.emplace_back(e.what());
     }
   }
-  if (whole > 0) check.remarks.push_back(plural(whole, "certificate") + " whole");
+  if (whole > 0) check.remarks.push_back(counted(whole, "certificate") + " whole");
 }
 
 }  // namespace
@@ -316,10 +309,10 @@ ExitCode merge(std::ostream& out, const RunsRequest& request, const std::vector<
   constexpr size_t shown = 10;
   for (size_t i = 0; i < std::min(merged.missing.size(), shown); ++i) out << "missing: " << merged.missing[i] << "\n";
   if (merged.missing.size() > shown)
-    out << "... and " << plural(static_cast<int64_t>(merged.missing.size() - shown), "more point") << "\n";
+    out << "... and " << counted(static_cast<int64_t>(merged.missing.size() - shown), "more point") << "\n";
   if (merged.replaced > 0)
-    out << plural(merged.replaced, "row") << " in more than one run: the last one named counts\n";
-  out << "saved: " << merged.path.string() << "/  (" << plural(merged.rows, "point") << ", " << merged.missing.size()
+    out << counted(merged.replaced, "row") << " in more than one run: the last one named counts\n";
+  out << "saved: " << merged.path.string() << "/  (" << counted(merged.rows, "point") << ", " << merged.missing.size()
       << " missing)\n";
   return merged.missing.empty() ? ExitCode::ok : ExitCode::points_failed;
 }
@@ -337,7 +330,7 @@ ExitCode import(std::ostream& out, const RunsRequest& request) {
     folder.append(r);
   }
   folder.finish(ExitCode::ok);
-  out << "saved: " << folder.path().string() << "/  (" << plural(static_cast<int64_t>(results.size()), "point")
+  out << "saved: " << folder.path().string() << "/  (" << counted(static_cast<int64_t>(results.size()), "point")
       << ", measured elsewhere)\n";
   return ExitCode::ok;
 }
@@ -357,7 +350,7 @@ ExitCode export_run(const RunsRequest& request, const fs::path& path) {
     if (!out) throw Failure(ExitCode::environment, "--output: writing '" + file + "' failed.");
   }
   if (left_out > 0)
-    std::cerr << "warning W-EXPORT: " << plural(left_out, "row") << " left out: " << request.to
+    std::cerr << "warning W-EXPORT: " << counted(left_out, "row") << " left out: " << request.to
               << " has no form for them (no number"
               << (request.to == "llama-bench" ? ", or more than one sequence" : "") << ").\n";
   return ExitCode::ok;

@@ -33,9 +33,9 @@ using Json = nlohmann::ordered_json;
 // --- Reading ---
 
 // The lines of one file, by question.
-class Reader {
+class ScoreReader {
  public:
-  explicit Reader(const std::string& path) : path_(path) {}
+  explicit ScoreReader(const std::string& path) : path_(path) {}
 
   ScoreFile read(std::istream& in) {
     std::string line;
@@ -184,15 +184,15 @@ std::vector<double> values_in_order(const ScoreFile& file, const ScoreFile& othe
 
 // --- Writing ---
 
-std::string percent(double share) {
+std::string tenths(double share) {
   char text[32];
   std::snprintf(text, sizeof text, "%.1f", 100 * share);
   return text;
 }
 
-std::string signed_percent(double share) { return (share > 0 ? "+" : "") + percent(share); }
+std::string signed_percent(double share) { return (share > 0 ? "+" : "") + tenths(share); }
 
-std::string interval(double low, double high) { return "[" + percent(low) + ", " + percent(high) + "]"; }
+std::string interval(double low, double high) { return "[" + tenths(low) + ", " + tenths(high) + "]"; }
 
 bool is_inside(double share, const Score& score) { return score.ci95_low <= share && share <= score.ci95_high; }
 
@@ -237,15 +237,15 @@ Table table_of(const std::vector<ScoreLine>& lines, const ScoreRequest& request)
     const Score& s = line.score;
     std::vector<std::string>& row = table.rows.emplace_back();
     row = {line.metric.text,
-           percent(s.value),
+           tenths(s.value),
            interval(s.ci95_low, s.ci95_high),
-           percent(s.se_question),
-           s.se_run ? percent(*s.se_run) : "",
+           tenths(s.se_question),
+           s.se_run ? tenths(*s.se_run) : "",
            std::to_string(s.questions),
            std::to_string(s.samples)};
     if (request.published) {
       const double stated = *request.published / 100;
-      row.push_back(percent(stated) + (is_inside(stated, s) ? " inside" : " outside"));
+      row.push_back(tenths(stated) + (is_inside(stated, s) ? " inside" : " outside"));
     }
     if (line.difference)
       row.push_back(signed_percent(line.difference->value) + " " +
@@ -258,7 +258,7 @@ void write_remarks(std::ostream& out, const ScoreFile& file, const std::vector<S
   if (file.has_verdicts) {
     const SampleTotals t = totals_of(file);
     const auto share = [&](int64_t count) {
-      return percent(static_cast<double>(count) / static_cast<double>(t.samples)) + " %";
+      return tenths(static_cast<double>(count) / static_cast<double>(t.samples)) + " %";
     };
     out << "\nof " << grouped(t.samples) << " samples: " << share(t.wrong) << " wrong, " << share(t.unparsed)
         << " without an answer, " << share(t.truncated) << " cut off\n";
@@ -267,7 +267,7 @@ void write_remarks(std::ostream& out, const ScoreFile& file, const std::vector<S
          "questions.\n";
   for (const ScoreLine& line : lines)
     if (line.difference) {
-      out << line.metric.text << ": a difference of " << percent(line.difference->detectable)
+      out << line.metric.text << ": a difference of " << tenths(line.difference->detectable)
           << " would be found with 80 % power";
       if (line.difference->mcnemar_p) {
         char p[48];
@@ -286,7 +286,7 @@ ScoreFile read_score_file(const std::string& path) {
   return read_score_lines(in, path);
 }
 
-ScoreFile read_score_lines(std::istream& lines, const std::string& path) { return Reader(path).read(lines); }
+ScoreFile read_score_lines(std::istream& lines, const std::string& path) { return ScoreReader(path).read(lines); }
 
 SampleTotals totals_of(const ScoreFile& file) {
   SampleTotals t;

@@ -15,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string link(const std::string& before, std::string_view line) {
+std::string chain_link(const std::string& before, std::string_view line) {
   std::string text = before;
   return sha256_hex(text.append(line));
 }
@@ -42,7 +42,7 @@ SealCheck check_seal(const fs::path& folder) {
     ++check.lines;
     if (!next_line(seals, seal, torn_seal)) continue;
     ++check.seals;
-    if (seal != link(before, line)) check.changed.push_back(check.lines);
+    if (seal != chain_link(before, line)) check.changed.push_back(check.lines);
     before = seal;
   }
   while (next_line(seals, seal, torn_seal)) ++check.seals;
@@ -63,7 +63,7 @@ Seal::Seal(const fs::path& folder) : path_(folder / "points.sha256") {
         unsealed.push_back(line);
         continue;
       }
-      if (seal != link(last_, line))
+      if (seal != chain_link(last_, line))
         throw UsageError("line " + std::to_string(number) + " of '" + (folder / "points.jsonl").string() +
                              "' is not what the run wrote.",
                          "See all such lines with: ringbench runs verify " + folder.filename().string());
@@ -84,7 +84,7 @@ Seal::Seal(const fs::path& folder) : path_(folder / "points.sha256") {
 Seal::~Seal() { close(file_); }
 
 void Seal::add(std::string_view line) {
-  const std::string seal = link(last_, line), text = seal + "\n";
+  const std::string seal = chain_link(last_, line), text = seal + "\n";
   const off_t before = lseek(file_, 0, SEEK_CUR);
   ssize_t written = 0;
   do written = write(file_, text.data(), text.size());

@@ -22,12 +22,12 @@ const CommandLine& measuring_command(Command command) {
   return *found;
 }
 
-std::string text_of(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+std::string text_or_json(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
 
 // Reads one file; every message names it.
-class Reader {
+class SweepReader {
  public:
-  explicit Reader(const fs::path& file) : file_(file) {}
+  explicit SweepReader(const fs::path& file) : file_(file) {}
 
   SweepPlan read() {
     std::ifstream in(file_);
@@ -44,13 +44,13 @@ class Reader {
     }
     if (!json.is_object()) refuse("the plan", "is no object");
     check_keys(json, "the plan", {"schema", "description", "grids"});
-    if (text_of(json.value("schema", Json(""))) != "ringbench.sweep/1")
+    if (text_or_json(json.value("schema", Json(""))) != "ringbench.sweep/1")
       refuse("\"schema\"", "is not \"ringbench.sweep/1\"");
     plan.name = file_.stem().string();
     if (plan.name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") !=
         std::string::npos)
       refuse("the file's name", "names runs: use letters, digits, '-', '_' and '.'");
-    plan.description = text_of(json.value("description", Json("")));
+    plan.description = text_or_json(json.value("description", Json("")));
     if (!json.contains("grids") || !json["grids"].is_array() || json["grids"].empty())
       refuse("\"grids\"", "is no list of at least one grid");
     for (const Json& grid : json["grids"]) plan.grids.push_back(read_grid(grid, plan.grids.size() + 1));
@@ -75,7 +75,7 @@ class Reader {
     const std::string what = "grid " + std::to_string(number);
     if (!json.is_object()) refuse(what, "is no object");
     SweepGrid grid;
-    const std::string command = text_of(json.value("command", Json("")));
+    const std::string command = text_or_json(json.value("command", Json("")));
     const auto known = {Command::throughput, Command::prefill, Command::decode, Command::e2e};
     const auto found = std::find_if(known.begin(), known.end(), [&](Command c) { return name_of(c) == command; });
     if (found == known.end()) refuse(what, "needs a \"command\": throughput, prefill, decode or e2e");
@@ -86,7 +86,7 @@ class Reader {
       if (!of_the_run(flag)) keys.push_back(flag.substr(2));
     check_keys(json, what, keys);
     if (json.contains("on")) {
-      grid.on = text_of(json["on"]);
+      grid.on = text_or_json(json["on"]);
       if (grid.on != "cpu" && grid.on != "gpu") refuse(what + ": \"on\"", "is neither \"cpu\" nor \"gpu\"");
     }
     for (const auto& [key, value] : json.items()) {
@@ -108,7 +108,7 @@ class Reader {
     std::vector<std::string> values;
     for (const Json& one : value.is_array() ? value : Json::array({value})) {
       if (!one.is_string() && !one.is_number()) refuse(what, "is no text, number or list of them");
-      values.push_back(text_of(one));
+      values.push_back(text_or_json(one));
     }
     if (values.empty()) refuse(what, "is an empty list");
     if (values.size() > 1 && !flag.repeats && flag.name != "--model") refuse(what, "takes one value");
@@ -141,7 +141,7 @@ SweepPlan read_sweep(const std::string& name) {
   return read_sweep_file((configs_folder() / "sweeps" / (name + ".json")).string());
 }
 
-SweepPlan read_sweep_file(const std::string& file) { return Reader(file).read(); }
+SweepPlan read_sweep_file(const std::string& file) { return SweepReader(file).read(); }
 
 void write_sweeps(std::ostream& out) {
   for (const std::string& name : sweep_names())

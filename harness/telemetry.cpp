@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <fstream>
 
+#include "harness/environment.h"
 #include "harness/measure.h"
 
 namespace ringbench {
@@ -19,12 +20,6 @@ namespace fs = std::filesystem;
 // this, the error of either is beyond a few percent.
 constexpr double kShortestEnergy_s = 1;
 constexpr double kProcessesEvery_s = 1;  // the one question that takes the driver longer
-
-Maybe<int64_t> number_in(const fs::path& file) {
-  int64_t value = 0;
-  if (std::ifstream(file) >> value) return value;
-  return std::nullopt;
-}
 
 Maybe<double> median_of(const std::vector<TelemetrySample>& samples, Maybe<double> TelemetrySample::*field) {
   std::vector<double> values;

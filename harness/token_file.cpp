@@ -13,7 +13,7 @@ namespace ringbench {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 std::ifstream open_file(const std::string& flag, const std::string& path) {
   std::ifstream in(path, std::ios::binary);

@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 Tokenizer load_tokenizer(const fs::path& folder) {
   try {

@@ -212,9 +212,9 @@ std::string token_label(int64_t tokens) {
 namespace {
 
 // condition = sum comparison sum;  sum = product {(+|-) product};  product = atom {* atom};  atom = name | number
-class Condition {
+class ConditionParser {
  public:
-  Condition(std::string_view text, const std::function<int64_t(std::string_view)>& value_of)
+  ConditionParser(std::string_view text, const std::function<int64_t(std::string_view)>& value_of)
       : text_(text), value_of_(value_of) {}
 
   bool evaluate() {
@@ -280,7 +280,7 @@ class Condition {
 }  // namespace
 
 bool holds(std::string_view condition, const std::function<int64_t(std::string_view)>& value_of) {
-  return Condition(condition, value_of).evaluate();
+  return ConditionParser(condition, value_of).evaluate();
 }
 
 // --- Spelling ---
@@ -350,6 +350,14 @@ int64_t parse_bytes(std::string_view text, std::string_view flag) {
     }
   throw UsageError(std::string(flag) + ": " + quoted(text) +
                    " is not a size. Use 80GB (= 80e9) or 75GiB (= 75 * 2^30).");
+}
+
+std::string counted(int64_t count, const std::string& thing) {
+  return std::to_string(count) + " " + thing + (count == 1 ? "" : "s");
+}
+
+bool contains(const std::vector<std::string>& words, std::string_view word) {
+  return std::find(words.begin(), words.end(), word) != words.end();
 }
 
 std::string join(const std::vector<std::string>& words, std::string_view separator) {

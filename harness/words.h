@@ -46,7 +46,12 @@ std::string bytes_text(int64_t bytes);
 // "32 988"
 std::string grouped(int64_t number);
 
+// "1 row", "2 rows"
+std::string counted(int64_t count, const std::string& thing);
+
 std::string join(const std::vector<std::string>& words, std::string_view separator);
+
+bool contains(const std::vector<std::string>& words, std::string_view word);
 
 // Words of `text` in lines of at most 100 columns, each after `indent` spaces. Line breaks in `text` stay; the last
 // line ends with one.
