@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <iterator>
 #include <sstream>
@@ -55,6 +56,16 @@ inline Ran run(const std::string& line, const std::filesystem::path& where = {})
   const std::filesystem::path folder = where.empty() ? own.path : where;
   std::istringstream words(line);
   return finish(start({std::istream_iterator<std::string>(words), {}}, folder), folder);
+}
+
+// A shell line in `where`, or in a folder of its own; "$R" in it is the program.
+inline Ran shell(const std::string& line, const std::filesystem::path& where = {}) {
+  const Folder own;
+  const std::string out = (own.path / "out").string(), err = (own.path / "err").string();
+  const int status = std::system(("{ cd '" + (where.empty() ? own.path : where).string() +
+                                  "' && R='" RINGBENCH_PROGRAM "'; " + line + "\n} >'" + out + "' 2>'" + err + "'")
+                                     .c_str());
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), read_file(out), read_file(err)};
 }
 
 inline int64_t lines_of(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }

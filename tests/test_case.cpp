@@ -19,10 +19,11 @@
 #include "tests/catch.h"
 #include "tests/folder.h"
 #include "tests/golden.h"
+#include "tests/program.h"
 
 using namespace ringbench;
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 namespace {
 
@@ -145,23 +146,12 @@ std::string text_of(const CaseVerdict& verdict) {
   return text;
 }
 
-void write_outputs(const fs::path& folder, const OperatorCase& c, const CaseOutputs& outputs, Json record = {}) {
+void write_outputs(const fs::path& folder, const OperatorCase& c, const CaseOutputs& outputs, OrderedJson record = {}) {
   fs::create_directories(folder / c.name);
   std::vector<std::pair<std::string, HostTensorView>> views(outputs.tensors.begin(), outputs.tensors.end());
   write_safetensors(folder / c.name / "outputs.safetensors", views);
   if (record.is_null()) record = {{"fingerprint", c.fingerprint}};
   std::ofstream(folder / c.name / "record.json") << record.dump();
-}
-
-struct Ran {
-  int exit_code;
-  std::string output, error;
-};
-Ran run(const std::string& arguments, const fs::path& folder) {
-  const std::string command =
-      "cd '" + folder.string() + "' && '" RINGBENCH_PROGRAM "' " + arguments + " >out.txt 2>err.txt";
-  const int status = std::system(command.c_str());
-  return {WEXITSTATUS(status), read_file(folder / "out.txt"), read_file(folder / "err.txt")};
 }
 
 }  // namespace
@@ -349,7 +339,7 @@ TEST_CASE("what is no case or not its output is refused in one line") {
   const OperatorCase& c = linear_cases().back();
   write_case(c, folder.path / "cases");
   const fs::path theirs = folder.path / "theirs", own = theirs / c.name;
-  const auto refusal = [&](const std::function<void(CaseOutputs&)>& spoil, Json record = {}) -> std::string {
+  const auto refusal = [&](const std::function<void(CaseOutputs&)>& spoil, OrderedJson record = {}) -> std::string {
     CaseOutputs outputs = kernel(c);
     spoil(outputs);
     write_outputs(theirs, c, outputs, std::move(record));
@@ -388,7 +378,7 @@ TEST_CASE("what is no case or not its output is refused in one line") {
   CHECK_THROWS_AS(read_outputs(theirs, c), UsageError);
   CHECK(!read_outputs(folder.path / "nobody", c));
 
-  Json edited = Json::parse(read_file(folder.path / "cases" / c.name / "case.json"));
+  OrderedJson edited = OrderedJson::parse(read_file(folder.path / "cases" / c.name / "case.json"));
   edited["parameters"]["scale"] = 1.0;
   std::ofstream(folder.path / "cases" / c.name / "case.json") << edited.dump();
   CHECK_THROWS_AS(read_case(folder.path / "cases" / c.name), UsageError);
@@ -399,9 +389,9 @@ TEST_CASE("speed is shown of what passes, with its interval") {
   const OperatorCase& c = linear_cases().back();
   write_case(c, folder.path / "cases");
   const auto with_times = [&](double ms) {
-    Json times = Json::array();
+    OrderedJson times = OrderedJson::array();
     for (int i = 0; i < 9; ++i) times.push_back(ms + 0.001 * i);
-    return Json{{"fingerprint", c.fingerprint}, {"times_ms", times}};
+    return OrderedJson{{"fingerprint", c.fingerprint}, {"times_ms", times}};
   };
   write_outputs(folder.path / "base", c, kernel(c), with_times(2));
   write_outputs(folder.path / "fast", c, kernel(c), with_times(0.5));
@@ -429,32 +419,32 @@ TEST_CASE("speed is shown of what passes, with its interval") {
 TEST_CASE("parity --emit and --load NAME=DIR from outside") {
   Folder folder;
   const Ran emitted = run("parity --op linear_attention,router --shapes awkward --emit cases -q", folder.path);
-  REQUIRE(emitted.exit_code == 0);
+  REQUIRE(emitted.code == 0);
   for (const OperatorCase& c : linear_cases()) {
     write_outputs(folder.path / "right", c, kernel(c));
     write_outputs(folder.path / "wrong", c, kernel(c, Bug::transposed));
   }
   const Ran right = run("parity --load right=right -q", folder.path);
-  CHECK(right.exit_code == 0);
-  CHECK(right.output.find("right: 12 of 12 cases pass") != std::string::npos);
-  CHECK(right.output.find("inputs=bf16,dot=bf16,state=f32,output=bf16") != std::string::npos);
+  CHECK(right.code == 0);
+  CHECK(right.out.find("right: 12 of 12 cases pass") != std::string::npos);
+  CHECK(right.out.find("inputs=bf16,dot=bf16,state=f32,output=bf16") != std::string::npos);
 
   const Ran both = run("parity --load base=right --load mine=wrong -q --format md -o verdicts.json", folder.path);
-  CHECK(both.exit_code == 4);
-  CHECK(both.output.find("**mine**: 0 of 12 cases pass") != std::string::npos);
-  CHECK(both.output.find("state transposed") != std::string::npos);
-  CHECK(both.output.find("<details>") != std::string::npos);
-  CHECK(both.error.find("error: parity: mine: linear_attention-") != std::string::npos);
-  const Json verdicts = Json::parse(read_file(folder.path / "verdicts.json"));
+  CHECK(both.code == 4);
+  CHECK(both.out.find("**mine**: 0 of 12 cases pass") != std::string::npos);
+  CHECK(both.out.find("state transposed") != std::string::npos);
+  CHECK(both.out.find("<details>") != std::string::npos);
+  CHECK(both.err.find("error: parity: mine: linear_attention-") != std::string::npos);
+  const OrderedJson verdicts = OrderedJson::parse(read_file(folder.path / "verdicts.json"));
   CHECK(verdicts.size() == 12);
   CHECK(verdicts[0]["candidates"][0]["status"] == "pass");
   CHECK(verdicts[0]["candidates"][1]["status"] == "fail");
 
   const auto refused = [&](const std::string& arguments, const std::string& line) {
     const Ran ran = run("parity " + arguments, folder.path);
-    INFO(arguments << "\n" << ran.error);
-    CHECK(ran.exit_code == 2);
-    CHECK(ran.error.find(line) != std::string::npos);
+    INFO(arguments << "\n" << ran.err);
+    CHECK(ran.code == 2);
+    CHECK(ran.err.find(line) != std::string::npos);
   };
   refused("--op linear --emit x", "--op: 'linear' is not an operator");
   refused("--shapes ring-max --emit x", "--shapes: 'ring-max' is not a shape");

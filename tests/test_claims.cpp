@@ -13,6 +13,7 @@
 #include "harness/plan.h"
 #include "reference/weights.h"
 #include "tests/catch.h"
+#include "tests/checks.h"
 #include "tests/folder.h"
 
 using namespace ringbench;
@@ -21,14 +22,14 @@ namespace {
 
 constexpr const char* kA100 = "NVIDIA A100-SXM4-80GB";
 
-struct Run {
+struct Conditions {
   std::string phase = "prefill";
   int64_t ctx = 384 * 1024, gen = 0, batch = 1;
   std::string device = kA100, engine = "cuda", dtype = "bf16";
 };
 
 // A verified measurement of `seconds` with an interval of 1 % to both sides.
-Result row(const std::string& model, const std::string& hybrid, const Run& run, double seconds) {
+Result row(const std::string& model, const std::string& hybrid, const Conditions& run, double seconds) {
   static int count = 0;
   const ModelConfig config =
       with_layout(ModelConfig::load(configs_folder() / "models" / (model + ".json")), {}, hybrid);
@@ -64,7 +65,7 @@ Result row(const std::string& model, const std::string& hybrid, const Run& run, 
 }
 
 // A model and its softmax twin, the twin slower by `gain`.
-std::vector<Result> pair_of(const std::string& model, const Run& run, double gain) {
+std::vector<Result> pair_of(const std::string& model, const Conditions& run, double gain) {
   return {row(model, "model", run, 1), row(model, "softmax", run, gain)};
 }
 
@@ -75,12 +76,10 @@ ClaimVerdict verdict(const std::string& id, const std::vector<Result>& rows) {
   return {};
 }
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 const std::vector<std::string> verdict_words = {"REPRODUCED", "EXCEEDED",  "NOT REPRODUCED", "AMBIGUOUS",
                                                 "TREND ONLY", "PREDICTED", "UNTESTED"};
 
-Run outputs(int64_t gen) { return {.phase = "e2e", .ctx = 1, .gen = gen, .batch = 64}; }
+Conditions outputs(int64_t gen) { return {.phase = "e2e", .ctx = 1, .gen = gen, .batch = 64}; }
 
 }  // namespace
 
@@ -143,7 +142,7 @@ TEST_CASE("the claim's own pair on its own device gives each verdict") {
 TEST_CASE("a preset of its own is a baseline as the twin is") {
   CHECK(verdict("lite-ttft-384k", {row("ring-lite-linear", "model", {}, 1), row("ring-lite", "model", {}, 3.5)})
             .verdict == "REPRODUCED");
-  const Run at_128k = {.ctx = 128 * 1024, .device = "NVIDIA H20"};
+  const Conditions at_128k = {.ctx = 128 * 1024, .device = "NVIDIA H20"};
   CHECK(verdict("flash-prefill-128k",
                 {row("ring-flash-linear-2.0", "model", at_128k, 1), row("qwen3-32b", "model", at_128k, 7.6)})
             .verdict == "REPRODUCED");
@@ -171,12 +170,12 @@ TEST_CASE("a small model on a CPU reproduces no claim") {
       for (const std::string engine : {"reference", "cuda"})
         for (const Claim& claim : claims()) {
           const PublishedConditions& w = claim.workload;
-          const Run run = {.phase = w.phase.empty() ? "prefill" : w.phase,
-                           .ctx = w.ctx.value_or(16 * 1024),
-                           .gen = w.gen.value_or(0),
-                           .batch = w.batch.value_or(1),
-                           .device = device,
-                           .engine = engine};
+          const Conditions run = {.phase = w.phase.empty() ? "prefill" : w.phase,
+                                  .ctx = w.ctx.value_or(16 * 1024),
+                                  .gen = w.gen.value_or(0),
+                                  .batch = w.batch.value_or(1),
+                                  .device = device,
+                                  .engine = engine};
           const double gain = claim.number->unit == "x" ? claim.number->value : 3.5;
           for (Result& r : pair_of(model, run, gain)) {
             r.kv_bytes = r.linear_layers > 0 ? 1000 : 6000;
@@ -195,11 +194,11 @@ TEST_CASE("a small model on a CPU reproduces no claim") {
 }
 
 TEST_CASE("a CPU is no GPU whatever runs on it") {
-  const Run cpu = {.device = "CPU of the test, 2 cores", .engine = "reference", .dtype = "f32"};
+  const Conditions cpu = {.device = "CPU of the test, 2 cores", .engine = "reference", .dtype = "f32"};
   const ClaimVerdict v = verdict("lite-ttft-384k", pair_of("ring-lite-linear", cpu, 3.5));
   CHECK(v.verdict == "TREND ONLY");
   CHECK(contains(v.why, "device CPU of the test, 2 cores (claim: A100)"));
-  const Run long_prefill = {.ctx = 128 * 1024, .device = cpu.device, .engine = "reference"};
+  const Conditions long_prefill = {.ctx = 128 * 1024, .device = cpu.device, .engine = "reference"};
   CHECK(contains(verdict("mini-prefill-128k", pair_of("ring-mini-linear-2.0", long_prefill, 3)).why, "a GPU"));
 }
 
@@ -214,7 +213,7 @@ TEST_CASE("another workload, device, memory or method gives the trend only, and 
   CHECK(trend("lite-ttft-384k", pair_of(lite, {.ctx = 256 * 1024}, 3.5), "ctx 256k (claim: 384k)"));
   CHECK(trend("lite-ttft-384k", pair_of(lite, {.device = "NVIDIA H100 80GB HBM3"}, 3.5), "(claim: A100)"));
   CHECK(trend("lite-throughput-32k", pair_of(lite, outputs(16 * 1024), 2.2), "gen 16k (claim: 32k)"));
-  Run small_card = outputs(32 * 1024);
+  Conditions small_card = outputs(32 * 1024);
   small_card.device = "NVIDIA A100-SXM4-40GB";
   CHECK(trend("lite-throughput-32k", pair_of(lite, small_card, 2.2), "(claim: 80GB)"));
 
@@ -302,7 +301,7 @@ TEST_CASE("a claim on contexts beyond a length is judged by the worst of them") 
 }
 
 TEST_CASE("cache sizes are judged by the bytes that an engine held") {
-  const Run held = {.phase = "decode", .ctx = 16 * 1024, .gen = 1, .batch = 64, .device = "NVIDIA H200"};
+  const Conditions held = {.phase = "decode", .ctx = 16 * 1024, .gen = 1, .batch = 64, .device = "NVIDIA H200"};
   std::vector<Result> rows = pair_of("ring-lite-linear", held, 1.5);
   CHECK(verdict("lite-kv-16k", rows).verdict == "PREDICTED");  // nothing held is known
   CHECK(*verdict("lite-kv-16k", rows).value == Approx(0.170).epsilon(0.01));

@@ -20,6 +20,7 @@
 #include "tests/catch.h"
 #include "tests/folder.h"
 #include "tests/golden.h"
+#include "tests/program.h"
 
 using namespace ringbench;
 namespace fs = std::filesystem;
@@ -27,34 +28,10 @@ using Json = nlohmann::json;
 
 namespace {
 
-struct Ran {
-  int code = -1;
-  std::string out, err;
-  double seconds = 0;
-};
-
-// Runs a shell line in a folder of its own; "$R" in it is the program.
-Ran run(const std::string& line, const fs::path& where = {}) {
-  Folder own;
-  const fs::path folder = where.empty() ? own.path : where;
-  const std::string script = "cd '" + folder.string() + "' && R='" RINGBENCH_PROGRAM "'; " + line;
-  const auto start = std::chrono::steady_clock::now();
-  const int status = std::system(
-      ("{ " + script + "\n} >'" + (own.path / "out").string() + "' 2>'" + (own.path / "err").string() + "'").c_str());
-  Ran r;
-  r.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  r.code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-  r.out = read_file(own.path / "out");
-  r.err = read_file(own.path / "err");
-  return r;
-}
-
-int64_t lines_of(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
-
 // Nothing on stdout; on stderr "error: ..." and at most one more line.
 void check_error(const std::string& arguments, int code, const std::string& message) {
   INFO(arguments);
-  const Ran r = run("\"$R\" " + arguments);
+  const Ran r = shell("\"$R\" " + arguments);
   CHECK(r.code == code);
   CHECK(r.out.empty());
   CHECK(r.err.find("error: " + message) == 0);
@@ -110,9 +87,9 @@ TEST_CASE("what the machine or the build lacks: exit 3; no certificate: exit 4")
 }
 
 TEST_CASE("the environment gives defaults, the command line wins") {
-  CHECK(run("RINGBENCH_CTX=384q \"$R\" prefill").err.find("error: --ctx: '384q'") == 0);
-  CHECK(run("RINGBENCH_CTX=384q \"$R\" info --model tiny --ctx 8k").code == 0);
-  const Ran r = run("RINGBENCH_MODEL=tiny RINGBENCH_JSON=1 \"$R\" info");
+  CHECK(shell("RINGBENCH_CTX=384q \"$R\" prefill").err.find("error: --ctx: '384q'") == 0);
+  CHECK(shell("RINGBENCH_CTX=384q \"$R\" info --model tiny --ctx 8k").code == 0);
+  const Ran r = shell("RINGBENCH_MODEL=tiny RINGBENCH_JSON=1 \"$R\" info");
   REQUIRE(r.code == 0);
   CHECK(Json::parse(r.out)["model"] == "tiny");
 }
@@ -123,11 +100,12 @@ TEST_CASE("info, version, help and completion answer at once, on stdout") {
     INFO(arguments);
     double fastest = 1e9;
     for (int i = 0; i < 5; ++i) {
-      const Ran r = run("\"$R\" " + arguments);
+      const auto start = std::chrono::steady_clock::now();
+      const Ran r = shell("\"$R\" " + arguments);
+      fastest = std::min(fastest, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
       REQUIRE(r.code == 0);
       CHECK(r.err.empty());
       CHECK_FALSE(r.out.empty());
-      fastest = std::min(fastest, r.seconds);
     }
     // 50 ms is the goal on an idle machine; a loaded one, or a sanitizer, must not fail a test about behaviour
     CHECK(fastest <= 1.0);
@@ -135,7 +113,7 @@ TEST_CASE("info, version, help and completion answer at once, on stdout") {
 }
 
 TEST_CASE("info --format json has the fields it promises, and no others") {
-  const Ran r = run("\"$R\" info --model ring-mini-linear-2.0 --format json");
+  const Ran r = shell("\"$R\" info --model ring-mini-linear-2.0 --format json");
   REQUIRE(r.code == 0);
   const Json info = Json::parse(r.out);
   CHECK(info["layers"] == 20);
@@ -150,14 +128,14 @@ TEST_CASE("info --format json has the fields it promises, and no others") {
   for (const char* name : {"model", "architecture", "weights_bytes", "defaulted_keys", "notes"})
     CHECK(info.contains(name));
 
-  const Json point = Json::parse(run("\"$R\" info --model ring-mini-linear-2.0 --json --ctx 384k --batch 2").out);
+  const Json point = Json::parse(shell("\"$R\" info --model ring-mini-linear-2.0 --json --ctx 384k --batch 2").out);
   CHECK(point["ctx"] == 393216);
   CHECK(point["ctx_label"] == "384k");
   CHECK(point["point_kv_bytes"] == 2 * 393216 * int64_t{8192});
   CHECK(point["point_state_bytes"] == 2 * 16777216);
-  const Json f32 = Json::parse(run("\"$R\" info --model ring-mini-linear-2.0 --json --dtype f32").out);
+  const Json f32 = Json::parse(shell("\"$R\" info --model ring-mini-linear-2.0 --json --dtype f32").out);
   CHECK(f32["kv_bytes_per_token"] == 16384);
-  const Json twin = Json::parse(run("\"$R\" info --model ring-mini-linear-2.0 --json --hybrid softmax").out);
+  const Json twin = Json::parse(shell("\"$R\" info --model ring-mini-linear-2.0 --json --hybrid softmax").out);
   CHECK(twin["kv_bytes_per_token"] == 40960);
   CHECK(twin["state_bytes"] == 0);
 }
@@ -165,8 +143,8 @@ TEST_CASE("info --format json has the fields it promises, and no others") {
 TEST_CASE("help teaches within 100 columns: every flag, and examples") {
   for (const CommandLine& command : command_lines()) {
     const std::string text = help_command(command);
-    CHECK(run("\"$R\" help " + command.name).out == text);
-    CHECK(run("\"$R\" " + command.name + " --help").out == text);
+    CHECK(shell("\"$R\" help " + command.name).out == text);
+    CHECK(shell("\"$R\" " + command.name + " --help").out == text);
     std::istringstream lines(text);
     for (std::string line; std::getline(lines, line);) {
       INFO(line);
@@ -194,16 +172,16 @@ TEST_CASE("completion scripts name every command, flag and model; bash accepts i
     }
     for (const std::string& model : preset_names()) CHECK(script.find(model) != std::string::npos);
   }
-  const Ran r =
-      run("\"$R\" completion bash >c.bash && bash -c '. ./c.bash"
-          "; COMP_WORDS=(ringbench prefill --model ring-nano-) COMP_CWORD=3; _ringbench; echo \"${COMPREPLY[@]}\""
-          "; COMP_WORDS=(ringbench thr) COMP_CWORD=1; _ringbench; echo \"${COMPREPLY[@]}\""
-          "; COMP_WORDS=(ringbench decode --ba) COMP_CWORD=2; _ringbench; echo \"${COMPREPLY[@]}\"' 2>&1");
+  const Ran r = shell(
+      "\"$R\" completion bash >c.bash && bash -c '. ./c.bash"
+      "; COMP_WORDS=(ringbench prefill --model ring-nano-) COMP_CWORD=3; _ringbench; echo \"${COMPREPLY[@]}\""
+      "; COMP_WORDS=(ringbench thr) COMP_CWORD=1; _ringbench; echo \"${COMPREPLY[@]}\""
+      "; COMP_WORDS=(ringbench decode --ba) COMP_CWORD=2; _ringbench; echo \"${COMPREPLY[@]}\"' 2>&1");
   CHECK(r.out == "ring-nano-linear\nthroughput\n--batch\n");
 }
 
 TEST_CASE("the manual page is roff that says what help says") {
-  const Ran r = run("\"$R\" help man");
+  const Ran r = shell("\"$R\" help man");
   REQUIRE(r.code == 0);
   CHECK(r.out.find(".TH RINGBENCH 1") == 0);
   CHECK(r.out.find(".B \\-\\-ctx LIST") != std::string::npos);
@@ -225,9 +203,9 @@ TEST_CASE("logits by the command line are those of the golden checkpoints") {
         notes["slope_layer_offset"].is_null() ? "" : " --slope-layer-offset " + notes["slope_layer_offset"].dump();
     const auto total = static_cast<int64_t>(input.size() + decode.size());
 
-    Ran r = run("\"$R\" logits --model '" + golden.string() +
-                    "' --tokens ids.json --out f64.safetensors --dtype f64 --chunk 32" + offset,
-                folder.path);
+    Ran r = shell("\"$R\" logits --model '" + golden.string() +
+                      "' --tokens ids.json --out f64.safetensors --dtype f64 --chunk 32" + offset,
+                  folder.path);
     REQUIRE(r.err == "");
     REQUIRE(r.code == 0);
     const SafeTensors got = SafeTensors::open(folder.path / "f64.safetensors");
@@ -243,8 +221,8 @@ TEST_CASE("logits by the command line are those of the golden checkpoints") {
       CHECK(max_abs_difference(as_doubles(got.at("mtp_logits")), as_doubles(expected.at("mtp_logits"))) <= 2e-9);
     }
 
-    r = run("\"$R\" logits --model '" + golden.string() + "' --tokens ids.json --out f32.safetensors" + offset,
-            folder.path);
+    r = shell("\"$R\" logits --model '" + golden.string() + "' --tokens ids.json --out f32.safetensors" + offset,
+              folder.path);
     REQUIRE(r.code == 0);
     const SafeTensors f32 = SafeTensors::open(folder.path / "f32.safetensors");
     CHECK(f32.at("logits").dtype == DType::f32);
@@ -259,7 +237,7 @@ TEST_CASE("bad requests for logits are refused before anything runs") {
   const auto refused = [&](const std::string& json, const std::string& message) {
     INFO(json);
     std::ofstream(folder.path / "ids.json") << json;
-    const Ran r = run("\"$R\" logits --model tiny --tokens ids.json --out out.safetensors", folder.path);
+    const Ran r = shell("\"$R\" logits --model tiny --tokens ids.json --out out.safetensors", folder.path);
     CHECK(r.code == 2);
     CHECK(r.err.find("error: --tokens: ids.json: " + message) == 0);
     CHECK_FALSE(fs::exists(folder.path / "out.safetensors"));
@@ -279,7 +257,7 @@ TEST_CASE("bad requests for logits are refused before anything runs") {
 
   std::ofstream(folder.path / "ids.json") << R"({"input_ids": [1, 2]})";
   const auto line = [&](const std::string& arguments) {
-    return run("\"$R\" logits --model tiny " + arguments, folder.path);
+    return shell("\"$R\" logits --model tiny " + arguments, folder.path);
   };
   CHECK(line("--tokens ids.json --out out.safetensors").code == 0);  // without decode_ids
   CHECK(line("--tokens missing.json --out x").err == "error: --tokens: cannot read 'missing.json'.\n");
@@ -296,10 +274,10 @@ TEST_CASE("bad requests for logits are refused before anything runs") {
 TEST_CASE("logits that the disk has no room for: exit 3, and nothing half done is left") {
   Folder folder;
   std::ofstream(folder.path / "ids.json") << R"({"input_ids": [1, 2, 3, 4, 5, 6, 7, 8]})";
-  const Ran full = run("\"$R\" logits --model tiny --tokens ids.json --out /dev/full", folder.path);
+  const Ran full = shell("\"$R\" logits --model tiny --tokens ids.json --out /dev/full", folder.path);
   CHECK(full.code == 3);
   CHECK(full.err == "error: --out: /dev/full: cannot write: No space left on device\n");
-  const Ran limited = run("ulimit -f 1; \"$R\" logits --model tiny --tokens ids.json --out x", folder.path);
+  const Ran limited = shell("ulimit -f 1; \"$R\" logits --model tiny --tokens ids.json --out x", folder.path);
   CHECK(limited.code == 3);
   CHECK(limited.err.find("error: --out: x.part") == 0);
   CHECK(std::distance(fs::directory_iterator(folder.path), {}) == 1);  // ids.json
@@ -308,8 +286,8 @@ TEST_CASE("logits that the disk has no room for: exit 3, and nothing half done i
 TEST_CASE("one token and an MTP layer: mtp_logits is there, without rows") {
   Folder folder;
   std::ofstream(folder.path / "ids.json") << R"({"input_ids": [1]})";
-  REQUIRE(run("\"$R\" logits --model '" + (goldens() / "v2_softmax_mtp").string() + "' --tokens ids.json --out x",
-              folder.path)
+  REQUIRE(shell("\"$R\" logits --model '" + (goldens() / "v2_softmax_mtp").string() + "' --tokens ids.json --out x",
+                folder.path)
               .code == 0);
   const SafeTensors got = SafeTensors::open(folder.path / "x");
   CHECK(got.at("logits").shape == std::vector<int64_t>{1, 250});
@@ -318,8 +296,8 @@ TEST_CASE("one token and an MTP layer: mtp_logits is there, without rows") {
 
 TEST_CASE("a measuring command: table on stdout, records in files and in the run's folder") {
   Folder folder;
-  const Ran r =
-      run("\"$R\" prefill --model tiny --ctx 16,32 --reps 2 --tag who=me --quiet -o out.json -o out.csv", folder.path);
+  const Ran r = shell("\"$R\" prefill --model tiny --ctx 16,32 --reps 2 --tag who=me --quiet -o out.json -o out.csv",
+                      folder.path);
   REQUIRE(r.code == 0);
   CHECK(r.err.empty());
   CHECK(r.out.find("prefill") != std::string::npos);
@@ -342,18 +320,18 @@ TEST_CASE("a measuring command: table on stdout, records in files and in the run
   CHECK(runs == 1);
   CHECK(lines_of(read_file(folder.path / "results/runs/index.jsonl")) == 1);
 
-  const Ran json = run("\"$R\" prefill --model tiny --ctx 16 --reps 1 --no-save --json 2>/dev/null", folder.path);
+  const Ran json = shell("\"$R\" prefill --model tiny --ctx 16 --reps 1 --no-save --json 2>/dev/null", folder.path);
   CHECK(Json::parse(json.out).size() == 1);
-  CHECK(run("\"$R\" prefill --model tiny --ctx 16 --reps 1 --no-save --json >/dev/full").code == 3);
+  CHECK(shell("\"$R\" prefill --model tiny --ctx 16 --reps 1 --no-save --json >/dev/full").code == 3);
   // A disk that fills up after the measurement: exit 3, and what was measured is in the run's folder.
   const Ran full =
-      run("ln -s /dev/full x.csv && \"$R\" prefill --model tiny --ctx 16 --reps 1 -q -o x.csv", folder.path);
+      shell("ln -s /dev/full x.csv && \"$R\" prefill --model tiny --ctx 16 --reps 1 -q -o x.csv", folder.path);
   CHECK(full.code == 3);
   CHECK(full.err == "error: --output: writing 'x.csv' failed: No space left on device.\n");
 }
 
 TEST_CASE("a point that fails becomes a row, the rest goes on, exit 1") {
-  const Ran r = run("\"$R\" prefill --model tiny --hybrid model,6:1 --ctx 16 --reps 1 --no-save --json -q");
+  const Ran r = shell("\"$R\" prefill --model tiny --hybrid model,6:1 --ctx 16 --reps 1 --no-save --json -q");
   CHECK(r.code == 1);
   const Json records = Json::parse(r.out);
   REQUIRE(records.size() == 2);
@@ -364,14 +342,14 @@ TEST_CASE("a point that fails becomes a row, the rest goes on, exit 1") {
 }
 
 TEST_CASE("beyond the trained window: warned about, flagged X, not refused") {
-  const Ran r = run("\"$R\" prefill --model tiny --ctx 32 --yarn 1 --reps 1 --no-save --json");
+  const Ran r = shell("\"$R\" prefill --model tiny --ctx 32 --yarn 1 --reps 1 --no-save --json");
   REQUIRE(r.code == 0);
   const int64_t window = Json::parse(r.out)[0]["trained_window"];
   Folder folder;
   Json config = Json::parse(read_file(goldens() / "v2_hybrid" / "config.json"));
   config["max_position_embeddings"] = 16;
   std::ofstream(folder.path / "config.json") << config;
-  const Ran beyond = run("\"$R\" prefill --config config.json --ctx 32 --reps 1 --no-save --json", folder.path);
+  const Ran beyond = shell("\"$R\" prefill --config config.json --ctx 32 --reps 1 --no-save --json", folder.path);
   REQUIRE(beyond.code == 0);
   CHECK(window > 32);
   CHECK(beyond.err.find(

@@ -13,12 +13,13 @@
 #include "harness/measure.h"
 #include "harness/speedup.h"
 #include "tests/catch.h"
+#include "tests/checks.h"
 #include "tests/folder.h"
 #include "tests/printed.h"
 
 using namespace ringbench;
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 namespace {
 
@@ -97,8 +98,6 @@ std::string refusal(const Results& a, const Results& b, const CompareOptions& op
   }
   return "";
 }
-
-bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 void write_jsonl(const fs::path& path, const Results& rows) {
   std::ofstream out(path);
@@ -268,27 +267,27 @@ TEST_CASE("unlike rows are refused unless --across names in what") {
     Result b = a;
     change(b);
     INFO(name);
-    CHECK(holds(refusal({a}, {b}), "compare: the runs are unlike: " + name + " is '"));
-    CHECK(holds(refusal({a}, {b}), "--across " + name));
+    CHECK(contains(refusal({a}, {b}), "compare: the runs are unlike: " + name + " is '"));
+    CHECK(contains(refusal({a}, {b}), "--across " + name));
     CompareOptions options;
     options.across = {name};
     CHECK(compare({a}, {b}, options).rows[0].ratio);
     // With another row that is alike it is left out, and that is said.
     const Comparison c = compare({a, row_of(2, s)}, {b, row_of(2, s)});
     CHECK(count(c, Verdict::unmatched) == 2);
-    CHECK(holds(c.rows[0].note, "unlike: " + name));
-    CHECK(holds(join(c.notes, "\n"), "1 point of both runs left out because they are unlike"));
+    CHECK(contains(c.rows[0].note, "unlike: " + name));
+    CHECK(contains(join(c.notes, "\n"), "1 point of both runs left out because they are unlike"));
   }
   Result b = a;
   b.commit = "another";  // builds differ, that is what compare is for
   CHECK(refusal({a}, {b}).empty());
   CompareOptions options;
   options.across = {"devise"};
-  CHECK(holds(refusal({a}, {b}, options), "--across: 'devise' is none of engine, dtype, device"));
-  CHECK(holds(refusal({a}, {b}, options), "Did you mean device?"));
+  CHECK(contains(refusal({a}, {b}, options), "--across: 'devise' is none of engine, dtype, device"));
+  CHECK(contains(refusal({a}, {b}, options), "Did you mean device?"));
   options = {};
   options.by = {"context"};
-  CHECK(holds(refusal({a}, {b}, options), "--by: 'context' is none of phase"));
+  CHECK(contains(refusal({a}, {b}, options), "--by: 'context' is none of phase"));
 }
 
 TEST_CASE("across engines, rows that agree in everything are paired first") {
@@ -338,18 +337,18 @@ TEST_CASE("compare A B: the table, its groups, json, files, and exit code 5") {
   request.outputs = {(folder.path / "c.csv").string(), (folder.path / "c.md").string()};
   const auto [code, text] = printed(request);
   CHECK(code == ExitCode::regression);
-  CHECK(holds(text, "1.500x  [1.4"));
+  CHECK(contains(text, "1.500x  [1.4"));
   CHECK(text.find("SLOWER") < text.find("SAME"));  // slowest first
-  CHECK(holds(text, "ratio 1.50: 1 SLOWER, median ratio 1.500x"));
-  CHECK(holds(text, "2 rows: 1 SLOWER, 1 SAME (B against A, threshold 2 %)"));
-  CHECK(holds(read_file(folder.path / "c.csv"), "point_id,model,phase,hybrid,ctx,gen,batch,metric,a_engine"));
-  CHECK(holds(read_file(folder.path / "c.md"), "| B/A |"));
+  CHECK(contains(text, "ratio 1.50: 1 SLOWER, median ratio 1.500x"));
+  CHECK(contains(text, "2 rows: 1 SLOWER, 1 SAME (B against A, threshold 2 %)"));
+  CHECK(contains(read_file(folder.path / "c.csv"), "point_id,model,phase,hybrid,ctx,gen,batch,metric,a_engine"));
+  CHECK(contains(read_file(folder.path / "c.md"), "| B/A |"));
 
   request.format = Format::json;
   request.fail_on = {"none"};
   const auto [calm, json_text] = printed(request);
   CHECK(calm == ExitCode::ok);
-  const Json json = Json::parse(json_text);
+  const OrderedJson json = OrderedJson::parse(json_text);
   CHECK(json["schema"] == "ringbench.compare/1");
   CHECK(json["rows"].size() == 2);
   CHECK(json["rows"][0]["verdict"] == "SLOWER");

@@ -7,7 +7,7 @@
 #include "tests/catch.h"
 
 using namespace ringbench;
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 namespace {
 
@@ -36,8 +36,8 @@ std::string delta(const std::string& fields) {
 
 const std::string kFinish = R"({"choices":[{"index":0,"text":"","finish_reason":"length"}]})";
 
-Json body_of(const CompletionRequest& request, ServerKind kind) {
-  return Json::parse(completion_body(request, "ring", kind));
+OrderedJson body_of(const CompletionRequest& request, ServerKind kind) {
+  return OrderedJson::parse(completion_body(request, "ring", kind));
 }
 
 }  // namespace
@@ -182,14 +182,14 @@ TEST_CASE("a request says every sampling parameter that the server knows") {
   request.sampling.temperature = 0;
   request.seed = 7;
   request.stop = {"\n"};
-  const Json vllm = body_of(request, ServerKind::vllm);
-  CHECK(vllm == Json::parse(R"({"model":"ring","prompt":[1,2],"max_tokens":5,"min_tokens":5,"ignore_eos":true,
+  const OrderedJson vllm = body_of(request, ServerKind::vllm);
+  CHECK(vllm == OrderedJson::parse(R"({"model":"ring","prompt":[1,2],"max_tokens":5,"min_tokens":5,"ignore_eos":true,
       "temperature":0.0,"top_p":1.0,"top_k":-1,"min_p":0.0,"repetition_penalty":1.0,"seed":7,"stop":["\n"],
       "stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true}})"));
   CHECK(body_of(request, ServerKind::sglang) == vllm);
 
   request.fixed_length = false;
-  const Json other = body_of(request, ServerKind::openai);
+  const OrderedJson other = body_of(request, ServerKind::openai);
   for (const char* key : {"top_k", "min_p", "repetition_penalty", "min_tokens", "ignore_eos"})
     CHECK(!other.contains(key));
   request.sampling.top_k = 20;
@@ -200,7 +200,7 @@ TEST_CASE("a request as text, as chat, with logprobs, and in SGLang's own words"
   CompletionRequest request;
   request.text = "a\xFF";  // no UTF-8
   request.logprobs = 3;
-  Json body = body_of(request, ServerKind::vllm);
+  OrderedJson body = body_of(request, ServerKind::vllm);
   CHECK(body["prompt"] == "a\xEF\xBF\xBD");
   CHECK(body["logprobs"] == 3);
   CHECK(body["return_tokens_as_token_ids"] == true);
@@ -208,7 +208,8 @@ TEST_CASE("a request as text, as chat, with logprobs, and in SGLang's own words"
   request.api = CompletionApi::chat;
   request.messages = {{"system", "be brief"}, {"user", "hi"}};
   body = body_of(request, ServerKind::openai);
-  CHECK(body["messages"] == Json::parse(R"([{"role":"system","content":"be brief"},{"role":"user","content":"hi"}])"));
+  CHECK(body["messages"] ==
+        OrderedJson::parse(R"([{"role":"system","content":"be brief"},{"role":"user","content":"hi"}])"));
   CHECK(body["logprobs"] == true);
   CHECK(body["top_logprobs"] == 3);
 
@@ -216,7 +217,8 @@ TEST_CASE("a request as text, as chat, with logprobs, and in SGLang's own words"
   request.tokens = {8, 9};
   request.fixed_length = true;
   body = body_of(request, ServerKind::sglang);
-  CHECK(body == Json::parse(R"({"input_ids":[8,9],"sampling_params":{"max_new_tokens":16,"temperature":1.0,"top_p":1.0,
+  CHECK(body ==
+        OrderedJson::parse(R"({"input_ids":[8,9],"sampling_params":{"max_new_tokens":16,"temperature":1.0,"top_p":1.0,
       "top_k":-1,"min_p":0.0,"repetition_penalty":1.0,"min_new_tokens":16,"ignore_eos":true},"stream":true,
       "return_logprob":true,"top_logprobs_num":3})"));
 }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -11,6 +10,9 @@
 #include "reference/config.h"
 #include "reference/sha256.h"
 #include "tests/catch.h"
+#include "tests/checks.h"
+#include "tests/json_file.h"
+#include "tests/preset.h"
 
 using namespace ringbench;
 using nlohmann::json;
@@ -19,14 +21,7 @@ namespace {
 
 const std::filesystem::path root = RINGBENCH_SOURCE_DIR;
 
-ModelConfig preset(const std::string& name) { return ModelConfig::load(root / "configs/models" / (name + ".json")); }
 std::filesystem::path golden(const std::string& name) { return root / "tests/goldens" / name; }
-
-json read_json(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  REQUIRE(file.is_open());
-  return json::parse(file);
-}
 
 ModelConfig parse(const json& document) { return ModelConfig::parse(document.dump(), "x.json"); }
 
@@ -40,10 +35,8 @@ template <class Action> std::string message_of(Action action) {
   return "";
 }
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 bool any_has(const std::vector<std::string>& list, const std::string& part) {
-  return std::any_of(list.begin(), list.end(), [&](const std::string& entry) { return has(entry, part); });
+  return std::any_of(list.begin(), list.end(), [&](const std::string& entry) { return contains(entry, part); });
 }
 
 // The smallest file each architecture accepts.
@@ -301,9 +294,9 @@ TEST_CASE("every required size is asked for by name") {
       cut.erase(key);
       const std::string message = message_of([&] { parse(cut); });
       INFO(architecture << " without " << key << ": " << message);
-      CHECK(has(message, "x.json"));
-      CHECK(has(message, key));
-      CHECK(has(message, "missing"));
+      CHECK(contains(message, "x.json"));
+      CHECK(contains(message, key));
+      CHECK(contains(message, "missing"));
     }
   }
 }
@@ -383,30 +376,31 @@ TEST_CASE("bad values are refused in one line that names file and key") {
     document[c.key] = json::parse(c.value);
     const std::string message = message_of([&] { parse(document); });
     INFO(c.config << " with " << c.key << " = " << c.value << ": " << message);
-    CHECK(has(message, "x.json: "));
-    CHECK(has(message, c.key == "line\nbreak" ? "line\\nbreak" : c.key));
-    CHECK(has(message, c.expected));
-    CHECK_FALSE(has(message, "\n"));
+    CHECK(contains(message, "x.json: "));
+    CHECK(contains(message, c.key == "line\nbreak" ? "line\\nbreak" : c.key));
+    CHECK(contains(message, c.expected));
+    CHECK_FALSE(contains(message, "\n"));
   }
 }
 
 TEST_CASE("sizes whose product overflows are refused before anybody multiplies them") {
   json document = minimal("Qwen3ForCausalLM");
   document["hidden_size"] = document["intermediate_size"] = int64_t{1} << 31;
-  CHECK(has(message_of([&] { parse(document); }), "parameters"));
+  CHECK(contains(message_of([&] { parse(document); }), "parameters"));
 }
 
 TEST_CASE("text that is no config is refused") {
   const auto refusal = [](std::string_view text) { return message_of([&] { ModelConfig::parse(text, "x.json"); }); };
-  CHECK(has(refusal(""), "x.json: not valid JSON"));
-  CHECK(has(refusal("{\"hidden_size\": "), "line 1"));
-  CHECK(has(refusal("[1]"), "expected a JSON object"));
-  CHECK(has(refusal("{}"), "architectures: missing"));
-  CHECK(has(refusal("{\"hidden_size\": 1e999}"), "not valid JSON"));
-  CHECK(has(refusal("{\"hidden_size\": 1, \"hidden_size\": 2}"), "\"hidden_size\" is given twice"));
-  CHECK(has(refusal("{\"a\":" + std::string(100'000, '[')), "nested deeper"));
-  CHECK(has(message_of([] { ModelConfig::load("/nonexistent/config.json"); }), "/nonexistent/config.json: cannot"));
-  CHECK(has(message_of([] { ModelConfig::load(root); }), "cannot be read"));
+  CHECK(contains(refusal(""), "x.json: not valid JSON"));
+  CHECK(contains(refusal("{\"hidden_size\": "), "line 1"));
+  CHECK(contains(refusal("[1]"), "expected a JSON object"));
+  CHECK(contains(refusal("{}"), "architectures: missing"));
+  CHECK(contains(refusal("{\"hidden_size\": 1e999}"), "not valid JSON"));
+  CHECK(contains(refusal("{\"hidden_size\": 1, \"hidden_size\": 2}"), "\"hidden_size\" is given twice"));
+  CHECK(contains(refusal("{\"a\":" + std::string(100'000, '[')), "nested deeper"));
+  CHECK(
+      contains(message_of([] { ModelConfig::load("/nonexistent/config.json"); }), "/nonexistent/config.json: cannot"));
+  CHECK(contains(message_of([] { ModelConfig::load(root); }), "cannot be read"));
 }
 
 TEST_CASE("layer_types is accepted for every architecture, and its words are checked") {
@@ -418,14 +412,14 @@ TEST_CASE("layer_types is accepted for every architecture, and its words are che
   CHECK(c.linear_key_value_heads == 4);
 
   document["layer_types"] = {"full_attention", "sliding_attention", "softmax"};
-  CHECK(has(message_of([&] { parse(document); }), "sliding_window"));
+  CHECK(contains(message_of([&] { parse(document); }), "sliding_window"));
   document["sliding_window"] = 16;
   CHECK(parse(document).layer_pattern() == "SWS");
 
   document["layer_types"] = {"full_attention", "mamba", "softmax"};
-  CHECK(has(message_of([&] { parse(document); }), "layer_types: layer 1 is \"mamba\""));
+  CHECK(contains(message_of([&] { parse(document); }), "layer_types: layer 1 is \"mamba\""));
   document["layer_types"] = {"full_attention", 7, "softmax"};
-  CHECK(has(message_of([&] { parse(document); }), "layer 1 is 7"));
+  CHECK(contains(message_of([&] { parse(document); }), "layer 1 is 7"));
 
   json grouped = read_json(golden("v2_hybrid/config.json"));
   grouped["layer_types"] = {"linear", "linear", "softmax", "linear", "linear", "softmax"};
@@ -618,7 +612,8 @@ TEST_CASE("hybrid ratios are parsed, and nothing else") {
                            "99999999999:1", "4:1:1"}) {
     const std::string message = message_of([&] { HybridRatio::parse(text); });
     INFO(text);
-    CHECK(has(message, "--hybrid: write M:1 (M linear layers per softmax layer), 'softmax', 'linear' or 'model'."));
+    CHECK(
+        contains(message, "--hybrid: write M:1 (M linear layers per softmax layer), 'softmax', 'linear' or 'model'."));
   }
 }
 
@@ -659,8 +654,8 @@ TEST_CASE("a ratio that does not fit the depth is refused with what would fit") 
         "--hybrid 4:1 needs a multiple of 5 layers; ring-lite has 28. Try --layers 25 or 30, or --hybrid 3:1.");
   CHECK(refusal("tiny", "6:1") ==
         "--hybrid 6:1 needs a multiple of 7 layers; tiny has 4. Try --layers 7, or --hybrid 3:1.");
-  CHECK(has(refusal("tiny", "LLS"), "has 3 layers; tiny has 4"));
-  CHECK(has(refusal("tiny", "LLSW"), "no sliding_window"));
+  CHECK(contains(refusal("tiny", "LLS"), "has 3 layers; tiny has 4"));
+  CHECK(contains(refusal("tiny", "LLSW"), "no sliding_window"));
 }
 
 TEST_CASE("another depth keeps the rule of the layers") {
@@ -674,9 +669,9 @@ TEST_CASE("another depth keeps the rule of the layers") {
 
   const ModelConfig odd = nano.with_hybrid_ratio(HybridRatio::parse("LLSLLLSS"));
   CHECK(odd.with_layers(8).layer_types == odd.layer_types);
-  CHECK(has(message_of([&] { odd.with_layers(9); }), "--hybrid"));
-  CHECK(has(message_of([&] { nano.with_layers(0); }), "--layers"));
-  CHECK(has(message_of([&] { nano.with_layers(1'000'000'000); }), "--layers"));
+  CHECK(contains(message_of([&] { odd.with_layers(9); }), "--hybrid"));
+  CHECK(contains(message_of([&] { nano.with_layers(0); }), "--layers"));
+  CHECK(contains(message_of([&] { nano.with_layers(1'000'000'000); }), "--layers"));
 }
 
 TEST_CASE("YaRN from the command line: the usual attention factor, factors below 1 refused") {
@@ -789,16 +784,16 @@ TEST_CASE("keys of published configs that change nothing are accepted, with the 
     INFO(name);
     for (const char* key : {"moe_router_enable_routed_scaling", "moe_router_enable_shared_expert"}) {
       CHECK(refuses(name, key, true).empty());
-      CHECK(has(refuses(name, key, false), key));
+      CHECK(contains(refuses(name, key, false), key));
     }
     for (const char* key : {"norm_softmax", "use_linear_gqa"}) {
       CHECK(refuses(name, key, false).empty());
-      CHECK(has(refuses(name, key, true), key));
+      CHECK(contains(refuses(name, key, true), key));
     }
   }
   for (const char* name : {"qwen2", "qwen3"}) {
     CHECK(refuses(name, "use_mrope", false).empty());
-    CHECK(has(refuses(name, "use_mrope", true), "use_mrope"));
+    CHECK(contains(refuses(name, "use_mrope", true), "use_mrope"));
   }
   CHECK(refuses("qwen3", "unsloth_fixed", true).empty());
 }

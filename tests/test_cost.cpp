@@ -7,17 +7,13 @@
 
 #include "reference/engine.h"
 #include "tests/catch.h"
+#include "tests/checks.h"
 #include "tests/golden.h"
+#include "tests/preset.h"
 
 using namespace ringbench;
 
 namespace {
-
-ModelConfig preset(const std::string& name) {
-  return ModelConfig::load(std::filesystem::path(RINGBENCH_SOURCE_DIR) / "configs" / "models" / (name + ".json"));
-}
-
-bool near(double a, double b) { return std::abs(a - b) <= 1e-12 * std::abs(b); }  // rounding of a few operations
 
 // Multiplications and additions of attention proper, token by token, layer by layer: two products with every key a
 // token sees; for linear attention one update and one read of a [head_dim, head_dim] state.

@@ -21,7 +21,7 @@ Question one(const std::string& line) {
   return dataset.questions.front();
 }
 
-std::string refusal(const std::string& text, const std::string& extension = ".jsonl") {
+std::string dataset_refusal(const std::string& text, const std::string& extension = ".jsonl") {
   try {
     parse_dataset(text, extension, "my.jsonl");
   } catch (const DatasetError& e) {
@@ -122,16 +122,18 @@ TEST_CASE("questions that cannot be read are left out and named", "[dataset]") {
 }
 
 TEST_CASE("files that are no data sets are refused", "[dataset]") {
-  CHECK_THAT(refusal("PAR1\x15\x04"), Catch::Contains("to_json('FILE.jsonl'"));
-  CHECK_THAT(refusal(""), Catch::Contains("there is no question in it"));
-  CHECK_THAT(refusal("{\"problem\": \"P\"}"), Catch::Contains("(line 1: question 1 has no gold)"));
-  CHECK_THAT(refusal("{\"problem\": \"P\", \"answer\": 1}\nrubbish"), Catch::Contains("my.jsonl: line 2: no JSON"));
-  CHECK_THAT(refusal("[1]"), Catch::Contains("line 1: not a JSON object"));
-  CHECK_THAT(refusal("{\"id\": 1, \"problem\": \"P\", \"answer\": 1}\n{\"id\": 1, \"problem\": \"R\", \"answer\": 1}"),
-             Catch::Contains("question 1 is there twice"));
-  CHECK_THAT(refusal("{}", ".json"), Catch::Contains("neither a list"));
-  CHECK_THAT(refusal("Question,Answer\nQ", ".csv"), Catch::Contains("line 2 has 1 cells, the header has 2"));
-  CHECK_THAT(refusal("Question,Answer\n\"Q", ".csv"), Catch::Contains(":2: a quote is not closed"));
+  CHECK_THAT(dataset_refusal("PAR1\x15\x04"), Catch::Contains("to_json('FILE.jsonl'"));
+  CHECK_THAT(dataset_refusal(""), Catch::Contains("there is no question in it"));
+  CHECK_THAT(dataset_refusal("{\"problem\": \"P\"}"), Catch::Contains("(line 1: question 1 has no gold)"));
+  CHECK_THAT(dataset_refusal("{\"problem\": \"P\", \"answer\": 1}\nrubbish"),
+             Catch::Contains("my.jsonl: line 2: no JSON"));
+  CHECK_THAT(dataset_refusal("[1]"), Catch::Contains("line 1: not a JSON object"));
+  CHECK_THAT(
+      dataset_refusal("{\"id\": 1, \"problem\": \"P\", \"answer\": 1}\n{\"id\": 1, \"problem\": \"R\", \"answer\": 1}"),
+      Catch::Contains("question 1 is there twice"));
+  CHECK_THAT(dataset_refusal("{}", ".json"), Catch::Contains("neither a list"));
+  CHECK_THAT(dataset_refusal("Question,Answer\nQ", ".csv"), Catch::Contains("line 2 has 1 cells, the header has 2"));
+  CHECK_THAT(dataset_refusal("Question,Answer\n\"Q", ".csv"), Catch::Contains(":2: a quote is not closed"));
   CHECK_THROWS_WITH(read_dataset("nowhere.jsonl"), Catch::Contains("nowhere.jsonl"));
 }
 

@@ -57,11 +57,11 @@ const Finding* find(const std::vector<Finding>& findings, const std::string& nam
   return nullptr;
 }
 
-struct Ran {
+struct Diagnosis {
   ExitCode code;
   std::string out;
 };
-Ran run(const DoctorRequest& request) {
+Diagnosis diagnosed(const DoctorRequest& request) {
   const auto [code, out] = printed_by([&] { return run_doctor(request); });
   return {code, out};
 }
@@ -152,7 +152,7 @@ TEST_CASE("doctor: what a GPU lacks is no failure where the reference is to be m
 
 TEST_CASE("doctor on this machine: one line a check, exit 0; a folder that cannot be written, exit 3") {
   Folder folder;
-  const Ran r = run({.results = folder.path / "runs"});
+  const Diagnosis r = diagnosed({.results = folder.path / "runs"});
   CHECK(r.code == ExitCode::ok);
   for (const char* name : {"build", "SIMD", "CPU", "memory", "timer", "results", "peaks", "GPU driver"})
     CHECK(r.out.find(std::string("  ") + name + " ") != std::string::npos);
@@ -160,7 +160,7 @@ TEST_CASE("doctor on this machine: one line a check, exit 0; a folder that canno
   CHECK(r.out.find(folder.path.string()) == std::string::npos);  // it may name people
   CHECK_FALSE(std::filesystem::exists(folder.path / "runs"));
 
-  const Ran bad = run({.results = "/dev/null/runs", .json = true});
+  const Diagnosis bad = diagnosed({.results = "/dev/null/runs", .json = true});
   CHECK(bad.code == ExitCode::environment);
   const Json json = Json::parse(bad.out);
   CHECK(json["exit_code"] == 3);
@@ -170,7 +170,7 @@ TEST_CASE("doctor on this machine: one line a check, exit 0; a folder that canno
 
 TEST_CASE("doctor sees a planted GPU through its management library") {
   setenv("RINGBENCH_NVML", RINGBENCH_FAKE_NVML, 1);
-  const Ran r = run({.json = true});
+  const Diagnosis r = diagnosed({.json = true});
   unsetenv("RINGBENCH_NVML");
   const Json json = Json::parse(r.out);
   const Json gpu = json["environment"]["gpus"].at(0);
@@ -189,8 +189,8 @@ TEST_CASE("doctor sees a planted GPU through its management library") {
 
 TEST_CASE("doctor --calibrate keeps a device file that predictions find") {
   Folder folder;
-  const Ran r =
-      run({.results = folder.path, .json = true, .calibrate = true, .threads = 2, .progress = false, .small = true});
+  const Diagnosis r = diagnosed(
+      {.results = folder.path, .json = true, .calibrate = true, .threads = 2, .progress = false, .small = true});
   REQUIRE(r.code == ExitCode::ok);
   const Json calibration = Json::parse(r.out)["calibration"];
   REQUIRE(calibration["rates"].size() >= 15);
@@ -217,7 +217,7 @@ TEST_CASE("doctor --calibrate keeps a device file that predictions find") {
   CHECK(device->efficiency.attention > 0);
   CHECK(device->memory_bytes > 0);
 
-  const Ran again = run({.results = folder.path});
+  const Diagnosis again = diagnosed({.results = folder.path});
   CHECK(again.out.find("calibrated " + device->date) != std::string::npos);
 }
 

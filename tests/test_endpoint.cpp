@@ -17,8 +17,10 @@
 #include "harness/failure.h"
 #include "harness/measure.h"
 #include "tests/catch.h"
+#include "tests/checks.h"
 #include "tests/fake_server.h"
 #include "tests/folder.h"
+#include "tests/variable.h"
 
 using namespace ringbench;
 using Json = nlohmann::json;
@@ -63,14 +65,6 @@ template <class Call> std::string failure_of(const Call& call, ExitCode code = E
   }
   return "no failure";
 }
-
-struct Environment {  // a variable, for as long as this lives
-  const char* name;
-  Environment(const char* variable, const std::string& value) : name(variable) { setenv(name, value.c_str(), 1); }
-  ~Environment() { unsetenv(name); }
-};
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != text.npos; }
 
 int closed_port() {  // bound, so that nobody else gets it, but nobody listens
   static const int socket_ = socket(AF_INET, SOCK_STREAM, 0);
@@ -211,21 +205,21 @@ TEST_CASE("the key is sent, and is in no message, also where the server repeats 
   const auto connect = [&] { return failure_of([&] { endpoint_of(server.url()).connect(); }); };
   CHECK(contains(connect(), "(HTTP 401). (set the key in the environment variable RINGBENCH_API_KEY)"));
   {
-    const Environment key("RINGBENCH_API_KEY", "sk-wrong");
+    const Variable key("RINGBENCH_API_KEY", "sk-wrong");
     CHECK(contains(connect(), "is the key right"));
     CHECK(!contains(connect(), "sk-"));
   }
   {
-    const Environment key("RINGBENCH_API_KEY", "sk-right");
+    const Variable key("RINGBENCH_API_KEY", "sk-right");
     CHECK(connect() == "no failure");
   }
-  const Environment broken("RINGBENCH_API_KEY", "sk\r\nX: y");
+  const Variable broken("RINGBENCH_API_KEY", "sk\r\nX: y");
   CHECK(!contains(failure_of([&] { endpoint_of(server.url()); }, ExitCode::usage), "sk\r"));
 }
 
 TEST_CASE("a key that is refused in the middle is the reply's error, without the key") {
   FakeServer server;
-  const Environment key("RINGBENCH_API_KEY", "sk-right");
+  const Variable key("RINGBENCH_API_KEY", "sk-right");
   ServerEndpoint endpoint = endpoint_of(server.url());
   endpoint.connect();
   EndpointConnection connection(endpoint);
@@ -246,7 +240,7 @@ TEST_CASE("a certificate that nobody vouches for is refused in one line, and tak
 
   const Folder folder;
   std::ofstream(folder.path / "own.pem") << server.certificate();
-  const Environment trusted("SSL_CERT_FILE", (folder.path / "own.pem").string());
+  const Variable trusted("SSL_CERT_FILE", (folder.path / "own.pem").string());
   CHECK(reply_from(server).text() == "t0t1t2");
 }
 

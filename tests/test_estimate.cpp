@@ -11,17 +11,12 @@
 
 #include "harness/failure.h"
 #include "tests/catch.h"
+#include "tests/checks.h"
+#include "tests/fake_clock.h"
 
 using namespace ringbench;
 
 namespace {
-
-// Moves only when an engine takes its time.
-struct FakeClock : Clock {
-  double wall = 0, cpu = 0;
-  double wall_s() override { return wall; }
-  double cpu_s() override { return cpu; }
-};
 
 constexpr int kThreads = 4;
 constexpr int64_t kChunk = 64;
@@ -91,8 +86,6 @@ double sum_by_loop(const std::function<double(int64_t)>& seconds, int64_t ctx, i
 PrefillEstimate estimate(Workload& workload, int64_t ctx, const EstimateEffort& effort) {
   return estimate_prefill(workload, ctx, effort, kThreads, [](const std::string&) {});
 }
-
-bool near(double a, double b) { return std::abs(a - b) <= 1e-12 * std::abs(b); }  // rounding of a few operations
 
 std::string refusal(const std::function<void()>& call) {
   try {

@@ -7,6 +7,7 @@
 
 #include "harness/failure.h"
 #include "tests/catch.h"
+#include "tests/checks.h"
 #include "tests/folder.h"
 
 using namespace ringbench;
@@ -31,8 +32,6 @@ std::string text(const EstimateRequest& request) {
   run_estimate(out, request);
   return out.str();
 }
-
-bool contains(const std::string& whole, const std::string& part) { return whole.find(part) != std::string::npos; }
 
 }  // namespace
 

@@ -8,6 +8,7 @@
 #include "harness/failure.h"
 #include "tests/catch.h"
 #include "tests/folder.h"
+#include "tests/json_file.h"
 #include "tests/program.h"
 
 using namespace ringbench;
@@ -20,22 +21,15 @@ namespace fs = std::filesystem;
 const std::string checkpoints = std::string(RINGBENCH_SOURCE_DIR) + "/evals/training/checkpoints/";
 const std::string hybrid = checkpoints + "3-1-s0", linear = checkpoints + "linear-s0";
 
-std::vector<Json> lines_in(const fs::path& file) {
-  std::vector<Json> lines;
-  std::ifstream in(file);
-  for (std::string line; std::getline(in, line);) lines.push_back(Json::parse(line));
-  return lines;
-}
-
 // Samples of the one run in `folder`, by question and number.
 std::map<std::string, Json> samples_of(const fs::path& folder, const std::string& name) {
   std::map<std::string, Json> samples;
-  for (const Json& line : lines_in(run_folder(folder / "results/runs") / "eval" / name))
+  for (const Json& line : json_lines(run_folder(folder / "results/runs") / "eval" / name))
     samples[line.at("id").get<std::string>() + "#" + line.at("sample").dump()] = line;
   return samples;
 }
 
-Json rows_of(const Ran& r, int code = 0) {
+Json scores_of(const Ran& r, int code = 0) {
   INFO(r.err);
   REQUIRE(r.code == code);
   return Json::parse(r.out);
@@ -46,8 +40,6 @@ fs::path copy_of(const std::string& checkpoint, const fs::path& to) {
   fs::copy(checkpoint, to);
   return to;
 }
-
-void write(const fs::path& file, const std::string& text) { std::ofstream(file) << text; }
 
 }  // namespace
 
@@ -117,8 +109,8 @@ TEST_CASE("a question is put with its choices, and what it contains is no mark",
 TEST_CASE("answers depend neither on slots nor on threads, and the row counts what the samples say", "[eval]") {
   const std::string command = "eval tiny-math --limit 6 --n 2 --temperature 1 --weights " + hybrid + " --json ";
   const Folder one, many;
-  const Json rows = rows_of(run(command + "--slots 1 --threads 1", one.path));
-  const Json other = rows_of(run(command + "--slots 5 --threads 2", many.path));
+  const Json rows = scores_of(run(command + "--slots 1 --threads 1", one.path));
+  const Json other = scores_of(run(command + "--slots 5 --threads 2", many.path));
   const auto samples = samples_of(one.path, "tiny-math.3-1-s0.samples.jsonl");
   REQUIRE(samples.size() == 12);
   CHECK(samples == samples_of(many.path, "tiny-math.3-1-s0.samples.jsonl"));
@@ -153,13 +145,13 @@ TEST_CASE("answers depend neither on slots nor on threads, and the row counts wh
 
   // What is kept is what `score` reads.
   const fs::path kept = run_folder(one.path / "results/runs") / "eval/tiny-math.3-1-s0.samples.jsonl";
-  const Json scored = rows_of(run("score " + kept.string() + " --json"));
+  const Json scored = scores_of(run("score " + kept.string() + " --json"));
   CHECK(std::abs(100 * scored[0]["value"].get<double>() - row["value"].get<double>()) <= 1e-9);
   CHECK(std::abs(100 * scored[0]["ci95_low"].get<double>() - row["ci95_low"].get<double>()) <= 1e-9);
 }
 
 TEST_CASE("a model answers what it was trained for, and recall at a distance tells attention from none", "[eval]") {
-  const Json rows = rows_of(run("eval tiny-recall --limit 8 --no-save --json --weights " + hybrid + "," + linear));
+  const Json rows = scores_of(run("eval tiny-recall --limit 8 --no-save --json --weights " + hybrid + "," + linear));
   REQUIRE(rows.size() == 2);
   CHECK(rows[0]["value"].get<double>() >= 75);
   CHECK(rows[1]["value"].get<double>() <= 50);
@@ -171,7 +163,7 @@ TEST_CASE("kill -9 in the middle of answers loses none that was finished; --resu
   const std::vector<std::string> words{std::istream_iterator<std::string>(text), {}};
   const Folder whole, broken;
   const Ran unbroken = run(command + " --json", whole.path);
-  const Json expected = rows_of(unbroken);
+  const Json expected = scores_of(unbroken);
   const std::string name = "tiny-math.3-1-s0.samples.jsonl";
   std::string before;
   for (int killed = 0; killed < 3; ++killed) {
@@ -191,15 +183,15 @@ TEST_CASE("kill -9 in the middle of answers loses none that was finished; --resu
     before.resize(before.rfind('\n') + 1);
     if (killed == 1) std::ofstream(file(), std::ios::app) << R"({"id": "math-0)";  // as a crash leaves it
   }
-  const Json rows = rows_of(run(command + " --resume --json", broken.path));
+  const Json rows = scores_of(run(command + " --resume --json", broken.path));
   CHECK(samples_of(broken.path, name) == samples_of(whole.path, name));
-  CHECK(lines_in(run_folder(broken.path / "results/runs") / "eval" / name).size() == 160);
+  CHECK(json_lines(run_folder(broken.path / "results/runs") / "eval" / name).size() == 160);
   REQUIRE(rows.size() == expected.size());
   for (size_t i = 0; i < rows.size(); ++i)
     for (const char* field : {"point_id", "value", "ci95_low", "ci95_high", "wrong", "truncated", "tokens_mean"})
       CHECK(rows[i][field] == expected[i][field]);
   // A run that is complete answers from what it holds.
-  const Json same = rows_of(run(command + " --resume --json", broken.path));
+  const Json same = scores_of(run(command + " --resume --json", broken.path));
   CHECK(same == rows);
 }
 
@@ -241,16 +233,16 @@ TEST_CASE("a run is not gone on with by other weights of the same name", "[eval]
 TEST_CASE("a chat template that is known puts the question, one that is not is refused", "[eval]") {
   const Folder folder;
   const fs::path model = copy_of(hybrid, folder.path / "chat");
-  write(model / "chat_template.jinja", "{% for m in messages %}<<{{ m.role }}>>{{ m.content }}{% endfor %}");
+  write_file(model / "chat_template.jinja", "{% for m in messages %}<<{{ m.role }}>>{{ m.content }}{% endfor %}");
   const Ran unknown = run("eval tiny-math --limit 1 --weights chat", folder.path);
   CHECK(unknown.code == 2);
   CHECK(unknown.err.find("the chat template of chat is none that is known.\nsay which") != std::string::npos);
   const Json plain =
-      rows_of(run("eval tiny-math --limit 1 --n 1 --temperature 0 --chat-format none --no-save --json --weights chat",
-                  folder.path));
-  const Json chat =
-      rows_of(run("eval tiny-math --limit 1 --n 1 --temperature 0 --chat-format chatml --no-save --json --weights chat",
-                  folder.path));
+      scores_of(run("eval tiny-math --limit 1 --n 1 --temperature 0 --chat-format none --no-save --json --weights chat",
+                    folder.path));
+  const Json chat = scores_of(
+      run("eval tiny-math --limit 1 --n 1 --temperature 0 --chat-format chatml --no-save --json --weights chat",
+          folder.path));
   CHECK(plain[0]["ctx"] < chat[0]["ctx"]);  // the longest prompt
   const Ran none = run("eval tiny-math --limit 1 --no-save --weights " + hybrid, folder.path);
   CHECK(none.err.find("warning W-CHAT: the checkpoint has no chat template") != std::string::npos);
@@ -266,9 +258,9 @@ TEST_CASE("an evaluation that cannot be is refused before anything runs, in one 
     CHECK(r.err.find(what) != std::string::npos);
     CHECK_FALSE(fs::exists(folder.path / "results"));
   };
-  write(folder.path / "none.jsonl", "{\"id\": 1, \"problem\": \"?\"}\n");
-  write(folder.path / "twice.jsonl",
-        "{\"id\": 1, \"problem\": \"?\", \"answer\": 1}\n{\"id\": 1, \"problem\": \"!\", \"answer\": 2}\n");
+  write_file(folder.path / "none.jsonl", "{\"id\": 1, \"problem\": \"?\"}\n");
+  write_file(folder.path / "twice.jsonl",
+             "{\"id\": 1, \"problem\": \"?\", \"answer\": 1}\n{\"id\": 1, \"problem\": \"!\", \"answer\": 2}\n");
   const std::string with = " --weights " + hybrid;
   refused("", "eval: which task");
   refused("tiny-maths" + with, "Did you mean tiny-math?");
@@ -288,7 +280,7 @@ TEST_CASE("an evaluation that cannot be is refused before anything runs, in one 
 
 TEST_CASE("questions with golds that cannot be read are left out, named, and exit 1", "[eval]") {
   const Folder folder;
-  write(folder.path / "own.jsonl", R"({"id": "good", "problem": "Compute 2 + 3 - 4.", "answer": 1}
+  write_file(folder.path / "own.jsonl", R"({"id": "good", "problem": "Compute 2 + 3 - 4.", "answer": 1}
 {"id": "bad", "problem": "Compute 2 + 3 - 4.", "answer": "\\frac{1}{"}
 )");
   const std::string command = "eval own.jsonl --prompt plain --n 1 --no-save --max-new-tokens 64 --weights " + hybrid;
@@ -301,9 +293,9 @@ TEST_CASE("questions with golds that cannot be read are left out, named, and exi
 TEST_CASE("a published score is set beside the model's own", "[eval]") {
   const Folder folder;
   const std::string command = "eval tiny-recall --limit 4 --no-save --weights " + hybrid;
-  const Json rows = rows_of(run(command + " --published 12.5 --json", folder.path));
+  const Json rows = scores_of(run(command + " --published 12.5 --json", folder.path));
   CHECK(rows[0]["published"] == 12.5);
   const Ran shown = run(command + " --published 12.5", folder.path);
   CHECK(shown.out.find("tiny-recall: published 12.5, outside [") != std::string::npos);
-  CHECK(rows_of(run(command + " --json", folder.path))[0]["published"].is_null());
+  CHECK(scores_of(run(command + " --json", folder.path))[0]["published"].is_null());
 }

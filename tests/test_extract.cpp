@@ -2,6 +2,7 @@
 #include "evals/extract.h"
 
 #include "tests/catch.h"
+#include "tests/checks.h"
 
 using namespace ringbench;
 using State = Extraction::State;
@@ -12,12 +13,6 @@ struct Case {
   const char* completion;
   const char* text;  // nullptr: nothing is found
 };
-
-std::string repeated(const std::string& text, size_t times) {
-  std::string all;
-  for (size_t i = 0; i < times; ++i) all += text;
-  return all;
-}
 
 }  // namespace
 

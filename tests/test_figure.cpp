@@ -1,5 +1,4 @@
 // test_figure.cpp: figures: which rows become which points, what the script says, and that gnuplot draws it.
-#include <cstdlib>
 #include <sstream>
 
 #include "harness/figure.h"
@@ -9,7 +8,9 @@
 #include "harness/figures_command.h"
 #include "harness/gnuplot.h"
 #include "tests/catch.h"
+#include "tests/checks.h"
 #include "tests/folder.h"
+#include "tests/variable.h"
 
 using namespace ringbench;
 using Catch::Matchers::Contains;
@@ -45,14 +46,14 @@ FigureData collect(const std::string& json, const std::vector<Result>& rows, con
   return collect_figure(parse_figure(json, "test", "test.json"), rows, mode);
 }
 
-Strings lines_of(const std::string& text) {
+Strings split_lines(const std::string& text) {
   Strings lines;
   std::istringstream in(text);
   for (std::string line; std::getline(in, line);) lines.push_back(line);
   return lines;
 }
 
-std::string refusal(const std::string& json) {
+std::string figure_refusal(const std::string& json) {
   try {
     parse_figure(json, "test", "my.json");
   } catch (const UsageError& e) {
@@ -61,22 +62,10 @@ std::string refusal(const std::string& json) {
   return "accepted";
 }
 
-size_t count(const std::string& text, const std::string& word) {
-  size_t n = 0;
-  for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) ++n;
-  return n;
-}
-
-struct Path {  // $PATH for the length of a test
-  std::string before = std::getenv("PATH");
-  explicit Path(const std::string& path) { setenv("PATH", path.c_str(), 1); }
-  ~Path() { setenv("PATH", before.c_str(), 1); }
-};
-
 }  // namespace
 
 TEST_CASE("a figure's CSV holds each point with its kind, interval and repetitions", "[figure]") {
-  const Strings lines = lines_of(figure_csv(collect(plain, some_rows())));
+  const Strings lines = split_lines(figure_csv(collect(plain, some_rows())));
   REQUIRE(lines.size() == 7);
   CHECK(lines[0] == "panel,series,quantity,label,kind,x,x_label,y,ci95_low,ci95_high,n");
   CHECK(lines[1] == "0,0,value,3:1 hybrid,measured,2048,2k,0.5,0.45,0.625,6");
@@ -284,30 +273,35 @@ TEST_CASE("ticks are what a person would write", "[figure]") {
 }
 
 TEST_CASE("a wrong figure file is refused with its place and key", "[figure]") {
-  CHECK_THAT(refusal("{"), Contains("my.json: no JSON"));
-  CHECK_THAT(refusal("[]"), Contains("my.json: expected an object"));
-  CHECK_THAT(refusal(R"({"x": "ctx"})"), Contains("\"y\" is missing"));
-  CHECK_THAT(refusal(R"({"x": "ctx", "y": "value", "tilte": "a"})"),
+  CHECK_THAT(figure_refusal("{"), Contains("my.json: no JSON"));
+  CHECK_THAT(figure_refusal("[]"), Contains("my.json: expected an object"));
+  CHECK_THAT(figure_refusal(R"({"x": "ctx"})"), Contains("\"y\" is missing"));
+  CHECK_THAT(figure_refusal(R"({"x": "ctx", "y": "value", "tilte": "a"})"),
              Contains("unknown key \"tilte\". Did you mean \"title\"?"));
-  CHECK_THAT(refusal(R"({"x": "ctx", "y": "valeu"})"), Contains("y: no quantity \"valeu\". Did you mean value?"));
-  CHECK_THAT(refusal(R"({"x": "ctx", "y": "device"})"), Contains("\"device\" is no number"));
-  CHECK_THAT(refusal(R"({"x": "ctx", "y": {"quantity": "value", "scale": "cubic"}})"), Contains("write log or linear"));
-  CHECK_THAT(refusal(R"({"x": "hybrid", "y": {"quantity": "value", "over": "twin"}})"),
+  CHECK_THAT(figure_refusal(R"({"x": "ctx", "y": "valeu"})"),
+             Contains("y: no quantity \"valeu\". Did you mean value?"));
+  CHECK_THAT(figure_refusal(R"({"x": "ctx", "y": "device"})"), Contains("\"device\" is no number"));
+  CHECK_THAT(figure_refusal(R"({"x": "ctx", "y": {"quantity": "value", "scale": "cubic"}})"),
+             Contains("write log or linear"));
+  CHECK_THAT(figure_refusal(R"({"x": "hybrid", "y": {"quantity": "value", "over": "twin"}})"),
              Contains("belongs to the quantity speed_up"));
-  CHECK_THAT(refusal(R"({"x": {"quantity": "hybrid", "scale": "log"}, "y": "value"})"), Contains("no logarithm"));
-  CHECK_THAT(refusal(R"({"x": "speed_up", "y": "value"})"), Contains("can only be a y"));
-  CHECK_THAT(refusal(R"({"x": "ctx", "y": "value", "rows": {"phsae": "prefill"}})"),
+  CHECK_THAT(figure_refusal(R"({"x": {"quantity": "hybrid", "scale": "log"}, "y": "value"})"),
+             Contains("no logarithm"));
+  CHECK_THAT(figure_refusal(R"({"x": "speed_up", "y": "value"})"), Contains("can only be a y"));
+  CHECK_THAT(figure_refusal(R"({"x": "ctx", "y": "value", "rows": {"phsae": "prefill"}})"),
              Contains("no field \"phsae\". Did you mean phase?"));
-  CHECK_THAT(refusal(R"({"x": "ctx", "y": "value", "rows": ["prefill"]})"), Contains("\"rows\": expected"));
-  CHECK_THAT(refusal(R"({"x": "ctx", "y": "value", "series": "hybrids"})"), Contains("Did you mean hybrid?"));
-  CHECK_THAT(refusal(R"({"x": "ctx", "y": []})"), Contains("one to three"));
-  CHECK_THAT(refusal(R"({"x": "ctx", "y": "value", "title": 3})"), Contains("\"title\": expected text"));
-  CHECK_THAT(refusal(R"({"x": "ctx", "y": "value", "marks": [{"label": "a"}]})"), Contains("marks: \"x\" is missing"));
+  CHECK_THAT(figure_refusal(R"({"x": "ctx", "y": "value", "rows": ["prefill"]})"), Contains("\"rows\": expected"));
+  CHECK_THAT(figure_refusal(R"({"x": "ctx", "y": "value", "series": "hybrids"})"), Contains("Did you mean hybrid?"));
+  CHECK_THAT(figure_refusal(R"({"x": "ctx", "y": []})"), Contains("one to three"));
+  CHECK_THAT(figure_refusal(R"({"x": "ctx", "y": "value", "title": 3})"), Contains("\"title\": expected text"));
+  CHECK_THAT(figure_refusal(R"({"x": "ctx", "y": "value", "marks": [{"label": "a"}]})"),
+             Contains("marks: \"x\" is missing"));
   CHECK_THAT(
-      refusal(
+      figure_refusal(
           R"({"x": "ctx", "y": "bytes", "analytic": {"ctx": "1k", "lines": [{"model": "tiny", "attention": "mqa"}]}})"),
       Contains("write mha, gqa, mla, hybrid or linear"));
-  CHECK(refusal(R"({"x": "ctx", "y": "value", /* comments are allowed */ "series": ["tag_run"]})") == "accepted");
+  CHECK(figure_refusal(R"({"x": "ctx", "y": "value", /* comments are allowed */ "series": ["tag_run"]})") ==
+        "accepted");
   CHECK_THROWS_WITH(draw_figure("tttft", {}, {}), Contains("no figure 'tttft'. Did you mean ttft?"));
   CHECK_THROWS_WITH(draw_figure("no/such.json", {}, {}), Contains("'no/such.json' is no file"));
   CHECK_THROWS_WITH(parse_width("3.3ells"), Contains("--width"));
@@ -417,7 +411,7 @@ TEST_CASE("without gnuplot the numbers and the script are written, and it is sai
   options.folder = folder.path / "out";
   DrawnFigure drawn;
   {
-    const Path path(folder.path.string());
+    const Variable path("PATH", folder.path.string());
     drawn = draw_figure("ttft", some_rows(), options);
   }
   CHECK_THAT(drawn.note, Contains("gnuplot is not installed"));

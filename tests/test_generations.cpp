@@ -33,7 +33,7 @@ std::vector<StoredGeneration> read(const std::string& text) {
   return read_generations(write(folder, "answers.jsonl", text), questions);
 }
 
-std::string refusal(const std::string& text) {
+std::string generation_refusal(const std::string& text) {
   try {
     read(text);
   } catch (const UsageError& e) {
@@ -97,17 +97,20 @@ TEST_CASE("of a prompt that contains several questions the longest counts", "[sc
 }
 
 TEST_CASE("answers that belong nowhere are refused by file and line", "[score]") {
-  CHECK(refusal("") == "answers.jsonl: it holds no answers.");
-  CHECK(refusal("{\"id\": \"q1\", \"text\": \"2\"}\nno json") == "answers.jsonl:2: not a JSON object.");
-  CHECK(refusal(R"({"id": "q9", "text": "2"})") == "answers.jsonl:1: 'q9' is no question's id.");
-  CHECK(refusal(R"({"text": "2"})") == "answers.jsonl:1: it says neither an id nor a prompt.");
-  CHECK(refusal(R"({"prompt": "Other", "gen": ["2"]})") == "answers.jsonl:1: its prompt contains no question.");
-  CHECK(refusal(R"({"id": "q1"})") == "answers.jsonl:1: no answer in it (text, gen, code_list, resps or response).");
-  CHECK(refusal(R"({"id": "q1", "gen": [2]})") == "answers.jsonl:1: an answer is no text.");
-  CHECK(refusal(R"({"custom_id": "q1", "response": null})") == "answers.jsonl:1: its response has no body.");
-  CHECK(refusal(R"({"custom_id": "q1", "response": {"body": {"error": "overloaded"}}})") ==
+  CHECK(generation_refusal("") == "answers.jsonl: it holds no answers.");
+  CHECK(generation_refusal("{\"id\": \"q1\", \"text\": \"2\"}\nno json") == "answers.jsonl:2: not a JSON object.");
+  CHECK(generation_refusal(R"({"id": "q9", "text": "2"})") == "answers.jsonl:1: 'q9' is no question's id.");
+  CHECK(generation_refusal(R"({"text": "2"})") == "answers.jsonl:1: it says neither an id nor a prompt.");
+  CHECK(generation_refusal(R"({"prompt": "Other", "gen": ["2"]})") ==
+        "answers.jsonl:1: its prompt contains no question.");
+  CHECK(generation_refusal(R"({"id": "q1"})") ==
+        "answers.jsonl:1: no answer in it (text, gen, code_list, resps or response).");
+  CHECK(generation_refusal(R"({"id": "q1", "gen": [2]})") == "answers.jsonl:1: an answer is no text.");
+  CHECK(generation_refusal(R"({"custom_id": "q1", "response": null})") == "answers.jsonl:1: its response has no body.");
+  CHECK(generation_refusal(R"({"custom_id": "q1", "response": {"body": {"error": "overloaded"}}})") ==
         "answers.jsonl:1: its response has no choices: did the request fail?");
-  CHECK(refusal("{\"id\": \"q1\", \"sample\": 3, \"text\": \"2\"}\n{\"id\": \"q1\", \"sample\": 3, \"text\": \"4\"}") ==
+  CHECK(generation_refusal(
+            "{\"id\": \"q1\", \"sample\": 3, \"text\": \"2\"}\n{\"id\": \"q1\", \"sample\": 3, \"text\": \"4\"}") ==
         "answers.jsonl:2: sample 3 of question q1 is there twice.");
 }
 

@@ -42,10 +42,10 @@ struct Golden {
 };
 
 // Prompt in one call, then the continuation token by token.
-struct Run {
+struct GoldenRun {
   std::vector<double> logits, decode_logits, mtp_logits;
 
-  Run(Engine& engine, const Golden& golden) {
+  GoldenRun(Engine& engine, const Golden& golden) {
     const auto take = [&](std::vector<double>& to, const HostTensorView& from) {
       const std::vector<double> values = as_doubles(from);
       to.insert(to.end(), values.begin(), values.end());
@@ -71,7 +71,7 @@ TEST_CASE("the f64 reference meets the golden logits to 1e-9 of their spread, pr
     INFO(name);
     const Golden golden(name);
     const double budget = 1e-9 * golden.measures["logit_std"].get<double>();
-    const Run run(*golden.engine(DType::f64), golden);
+    const GoldenRun run(*golden.engine(DType::f64), golden);
     REQUIRE(max_abs_difference(run.logits, golden.at("logits")) <= budget);
     REQUIRE(max_abs_difference(run.decode_logits, golden.at("decode_logits")) <= budget);
     REQUIRE(golden.config.has_mtp() == golden.numbers.contains("mtp_logits"));
@@ -85,7 +85,7 @@ TEST_CASE("the f32 reference meets the golden logits within five times the publi
     const Golden golden(name);
     const double spread = golden.measures["logit_std"];
     const double budget = std::max(5 * golden.measures["f32_vs_f64_max_abs"].get<double>(), 2e-5 * spread);
-    const Run run(*golden.engine(DType::f32), golden);
+    const GoldenRun run(*golden.engine(DType::f32), golden);
     REQUIRE(max_abs_difference(run.logits, golden.at("logits")) <= budget);
     REQUIRE(max_abs_difference(run.decode_logits, golden.at("decode_logits")) <= budget);
     if (golden.config.has_mtp()) REQUIRE(max_abs_difference(run.mtp_logits, golden.at("mtp_logits")) <= budget);
@@ -153,7 +153,7 @@ TEST_CASE("slope_layer_offset 1 meets its own golden numbers") {
   golden.config.slope_layer_offset = SlopeLayerOffset::one;
   const double budget = 1e-9 * golden.measures["logit_std"].get<double>();
   auto engine = golden.engine(DType::f64);
-  const Run run(*engine, golden);
+  const GoldenRun run(*engine, golden);
   REQUIRE(max_abs_difference(run.logits, golden.at("offset1.logits")) <= budget);
   REQUIRE(max_abs_difference(run.decode_logits, golden.at("offset1.decode_logits")) <= budget);
   for (int i : {0, 1, 3, 4}) {
@@ -167,7 +167,7 @@ TEST_CASE("chunks of any size meet the golden logits in f64") {
     const Golden golden(name);
     for (const int64_t chunk : {1, 7, 64}) {
       INFO(name << " chunk " << chunk);
-      const Run run(*golden.engine(DType::f64, chunk), golden);
+      const GoldenRun run(*golden.engine(DType::f64, chunk), golden);
       const double budget = 1e-9 * golden.measures["logit_std"].get<double>();
       REQUIRE(max_abs_difference(run.logits, golden.at("logits")) <= budget);
       REQUIRE(max_abs_difference(run.decode_logits, golden.at("decode_logits")) <= budget);

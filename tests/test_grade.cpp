@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/catch.h"
+#include "tests/checks.h"
 
 using namespace ringbench;
 
@@ -17,7 +18,7 @@ struct Pair {
   const char* gold;
   const char* candidate;
 };
-using Table = std::vector<Pair>;
+using Pairs = std::vector<Pair>;
 
 GradeVerdict graded(std::string_view gold, std::string_view candidate) {
   GradeTask task;
@@ -35,7 +36,7 @@ GradeVerdict completed(TaskKind kind, std::string_view gold, std::string_view co
   return grade(task);
 }
 
-void check(const Table& same, const Table& different) {
+void check(const Pairs& same, const Pairs& different) {
   for (const auto& [gold, candidate] : same) {
     INFO("same: " << gold << "   " << candidate);
     const GradeVerdict v = graded(gold, candidate);
@@ -48,12 +49,6 @@ void check(const Table& same, const Table& different) {
     INFO(to_string(v.method) << " " << v.gold_form << "   " << v.form);
     CHECK(v.verdict == VerdictKind::incorrect);
   }
-}
-
-std::string repeated(const std::string& text, size_t times) {
-  std::string all;
-  for (size_t i = 0; i < times; ++i) all += text;
-  return all;
 }
 
 // One of each form.
@@ -463,7 +458,7 @@ TEST_CASE("C14: numerals, ratios and times") {
 
 TEST_CASE("C15: an AIME answer is a whole number from 0 to 999") {
   const auto verdict = [](const char* gold, const char* text) { return completed(TaskKind::aime, gold, text).verdict; };
-  for (const auto& [gold, text] : Table{{"25", "\\boxed{025}"},
+  for (const auto& [gold, text] : Pairs{{"25", "\\boxed{025}"},
                                         {"025", "\\boxed{25}"},
                                         {"104", "\\boxed{m+n=104}"},
                                         {"73", "so **Answer: 73**"},
@@ -474,7 +469,7 @@ TEST_CASE("C15: an AIME answer is a whole number from 0 to 999") {
     INFO(gold << " " << text);
     CHECK(verdict(gold, text) == VerdictKind::correct);
   }
-  for (const auto& [gold, text] : Table{{"25", "\\boxed{26}"},
+  for (const auto& [gold, text] : Pairs{{"25", "\\boxed{26}"},
                                         {"25", "\\boxed{25.5}"},
                                         {"25", "\\boxed{-25}"},
                                         {"25", "\\boxed{25,26}"},
@@ -492,7 +487,7 @@ TEST_CASE("C16: a choice is one letter that stands alone") {
   const auto verdict = [](const char* gold, const char* text) {
     return completed(TaskKind::choice, gold, text).verdict;
   };
-  for (const auto& [gold, text] : Table{{"B", "\\boxed{B}"},
+  for (const auto& [gold, text] : Pairs{{"B", "\\boxed{B}"},
                                         {"B", "The answer is (B)."},
                                         {"B", "Answer: b"},
                                         {"C", "The correct option is **C**"},
@@ -505,7 +500,7 @@ TEST_CASE("C16: a choice is one letter that stands alone") {
     INFO(gold << " " << text);
     CHECK(verdict(gold, text) == VerdictKind::correct);
   }
-  for (const auto& [gold, text] : Table{{"B", "\\boxed{C}"},
+  for (const auto& [gold, text] : Pairs{{"B", "\\boxed{C}"},
                                         {"A", "\\boxed{A, B}"},
                                         {"B", "Answer: D"},
                                         {"A", "\\boxed{\\text{a dog}}"},
@@ -519,7 +514,7 @@ TEST_CASE("C16: a choice is one letter that stands alone") {
 }
 
 TEST_CASE("C17: what has no value is never correct") {
-  for (const auto& [gold, candidate] : Table{{"5", "NaN"},
+  for (const auto& [gold, candidate] : Pairs{{"5", "NaN"},
                                              {"5", "None"},
                                              {"0/0", "0/0"},
                                              {"\\frac{1}{0}", "\\frac{1}{0}"},

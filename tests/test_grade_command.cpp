@@ -5,6 +5,7 @@
 
 #include "tests/catch.h"
 #include "tests/folder.h"
+#include "tests/json_file.h"
 #include "tests/program.h"
 
 using namespace ringbench;
@@ -23,13 +24,6 @@ const std::string answers =
 {"id": "e", "gold": "4", "text": "<think>so 2+2 is", "finish_reason": "length"}
 )";
 
-std::vector<Json> lines_in(const std::filesystem::path& path) {
-  std::vector<Json> lines;
-  std::ifstream in(path);
-  for (std::string line; std::getline(in, line);) lines.push_back(Json::parse(line));
-  return lines;
-}
-
 Ran graded(const Folder& folder, const std::string& text, const std::string& flags = "") {
   std::ofstream(folder.path / "in.jsonl") << text;
   return run("grade --in in.jsonl --out out.jsonl " + flags, folder.path);
@@ -43,7 +37,7 @@ TEST_CASE("each answer gets its verdict, in order, and score reads them", "[grad
   INFO(r.out << r.err);
   REQUIRE(r.code == 0);
   CHECK(r.out == "7 answers: 4 correct, 1 incorrect, 1 no_answer, 1 truncated\n");
-  const std::vector<Json> lines = lines_in(folder.path / "out.jsonl");
+  const std::vector<Json> lines = json_lines(folder.path / "out.jsonl");
   REQUIRE(lines.size() == 7);
   const std::vector<std::string> verdicts = {"correct", "incorrect", "correct",  "correct",
                                              "correct", "no_answer", "truncated"};
@@ -64,7 +58,7 @@ TEST_CASE("a gold that cannot be read is the data set's fault: exit 1, unless al
   const Folder folder;
   const std::string text = R"({"id": "a", "gold": "\\frac{1}{", "text": "\\boxed{2}"})";
   CHECK(graded(folder, text).code == 1);
-  CHECK(lines_in(folder.path / "out.jsonl")[0]["verdict"] == "gold_unparsable");
+  CHECK(json_lines(folder.path / "out.jsonl")[0]["verdict"] == "gold_unparsable");
   CHECK(graded(folder, text, "--allow-unparsable-gold").code == 0);
 }
 
@@ -72,9 +66,9 @@ TEST_CASE("the last number counts only where it was asked for", "[grade]") {
   const Folder folder;
   const std::string text = R"({"id": "a", "gold": "12", "text": "which gives 12"})";
   graded(folder, text);
-  CHECK(lines_in(folder.path / "out.jsonl")[0]["verdict"] == "no_answer");
+  CHECK(json_lines(folder.path / "out.jsonl")[0]["verdict"] == "no_answer");
   graded(folder, text, "--last-number");
-  CHECK(lines_in(folder.path / "out.jsonl")[0]["verdict"] == "correct");
+  CHECK(json_lines(folder.path / "out.jsonl")[0]["verdict"] == "correct");
 }
 
 TEST_CASE("lines that cannot be graded are refused by number; what was there stays", "[grade]") {

@@ -2,8 +2,6 @@
 // model wrote itself, whose right reading is known.
 #include "harness/loss.h"
 
-#include <sys/wait.h>
-
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -15,6 +13,7 @@
 #include "tests/catch.h"
 #include "tests/folder.h"
 #include "tests/golden.h"
+#include "tests/program.h"
 
 using namespace ringbench;
 namespace fs = std::filesystem;
@@ -62,19 +61,6 @@ double total(const WindowLoss& window) {
   double sum = 0;
   for (const double block : window.block_sums) sum += block;
   return sum;
-}
-
-struct Ran {
-  int code = -1;
-  std::string out, err;
-};
-
-Ran run(const std::string& command, const Folder& folder) {
-  const std::string prefix = (folder.path / "run").string();
-  const int status = std::system(("cd '" + folder.path.string() + "' && R='" RINGBENCH_PROGRAM "'; { " + command +
-                                  "\n} >'" + prefix + ".out' 2>'" + prefix + ".err'")
-                                     .c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(prefix + ".out"), read_file(prefix + ".err")};
 }
 
 const std::string golden_flag = " --weights '" + (goldens() / "v2_hybrid").string() + "' ";
@@ -302,18 +288,18 @@ TEST_CASE("loss by the command line: files, formats, random weights only where a
   const Folder folder;
   write_ids(folder, std::vector<int32_t>(300, 3));
   std::ofstream(folder.path / "ids.jsonl") << "{\"ids\": [1, 2, 3]}\n\n{\"input_ids\": [4, 5, 6, 7]}\n";
-  Ran r = run("$R loss" + golden_flag + "--tokens ids.json --format csv -o out.json -o out.md", folder);
+  Ran r = shell("$R loss" + golden_flag + "--tokens ids.json --format csv -o out.json -o out.md", folder.path);
   CHECK(r.code == 0);
   CHECK(r.out.find("schema,model,weights") == 0);
   CHECK(Json::parse(read_file(folder.path / "out.json"))[0]["source"] == "ids.json");
   CHECK(read_file(folder.path / "out.md").find("| 0-127 | 128 |") != std::string::npos);
-  r = run("$R loss" + golden_flag + "--tokens ids.jsonl --ctx 4 --json -q", folder);
+  r = shell("$R loss" + golden_flag + "--tokens ids.jsonl --ctx 4 --json -q", folder.path);
   CHECK(Json::parse(r.out)[0]["tokens"] == 2 + 3);
   CHECK(r.err.empty());
-  r = run("$R loss" + golden_flag + "--tokens ids.json --ctx 100 --windows 2 --json", folder);
+  r = shell("$R loss" + golden_flag + "--tokens ids.json --ctx 100 --windows 2 --json", folder.path);
   CHECK(Json::parse(r.out)[0]["windows"] == 2);
 
-  r = run("$R loss --model tiny --tokens ids.json --json", folder);
+  r = shell("$R loss --model tiny --tokens ids.json --json", folder.path);
   CHECK(r.code == 0);
   CHECK(r.err.find("warning W-DUMMY: ") == 0);
   CHECK(std::abs(Json::parse(r.out)[0]["loss"].get<double>() - std::log(256)) <= 1.5);
@@ -327,7 +313,7 @@ TEST_CASE("several checkpoints are compared on one text, and the loss by positio
   std::vector<int32_t> ids;
   for (int32_t i = 0; i < 300; ++i) ids.push_back(i * 7 % 50);
   write_ids(folder, ids);
-  const Ran r = run("$R loss --compare weights=" + one + ",other --tokens ids.json --json -o loss.svg", folder);
+  const Ran r = shell("$R loss --compare weights=" + one + ",other --tokens ids.json --json -o loss.svg", folder.path);
   INFO(r.err);
   REQUIRE(r.code == 0);
   const Json rows = Json::parse(r.out);
@@ -349,7 +335,8 @@ TEST_CASE("several checkpoints are compared on one text, and the loss by positio
   char shown[32];
   std::snprintf(shown, sizeof shown, "%.4f", loss);
   CHECK(csv.find(shown) != std::string::npos);
-  const Ran both = run("$R loss --weights " + one + " --compare weights=" + one + ",other --tokens ids.json", folder);
+  const Ran both =
+      shell("$R loss --weights " + one + " --compare weights=" + one + ",other --tokens ids.json", folder.path);
   CHECK(both.code == 2);
   CHECK(both.err.find("leave --weights out") != std::string::npos);
 }
@@ -363,7 +350,7 @@ TEST_CASE("bad requests for a loss are refused before anything runs, in one line
   std::ofstream(folder.path / "keyless.jsonl") << "{\"tokens\": [1, 2]}\n";
   const auto refuses = [&](const std::string& flags, const std::string& message, int code = 2) {
     INFO(flags);
-    const Ran r = run("$R loss " + flags, folder);
+    const Ran r = shell("$R loss " + flags, folder.path);
     CHECK(r.code == code);
     CHECK(r.out.empty());
     CHECK(r.err.substr(0, 7 + message.size()) == "error: " + message);
@@ -402,9 +389,9 @@ TEST_CASE("an interrupted loss shows the whole blocks that were done, and exits 
   // All of it takes minutes; how soon the first block is done depends on the machine.
   Ran r;
   for (const int seconds : {1, 2, 4, 8, 16, 32}) {
-    r = run("timeout --preserve-status -s INT " + std::to_string(seconds) +
-                " $R loss --model ring-nano-linear --tokens ids.json --ctx 400000 --compare slope-layer-offset=0,1",
-            folder);
+    r = shell("timeout --preserve-status -s INT " + std::to_string(seconds) +
+                  " $R loss --model ring-nano-linear --tokens ids.json --ctx 400000 --compare slope-layer-offset=0,1",
+              folder.path);
     if (r.out.find("\n0-127 ") != std::string::npos) break;
   }
   CHECK(r.code == 130);

@@ -8,19 +8,12 @@
 
 #include "harness/statistics.h"
 #include "tests/catch.h"
+#include "tests/checks.h"
+#include "tests/fake_clock.h"
 
 using namespace ringbench;
 
 namespace {
-
-// Moves only when told to.
-struct FakeClock : Clock {
-  double now = 0, cpu = 0;
-  double wall_s() override { return now; }
-  double cpu_s() override { return cpu; }
-};
-
-bool near(double a, double b) { return std::abs(a - b) <= 1e-12 * std::abs(b); }  // rounding of a few operations
 
 using Ranks = std::optional<std::pair<int64_t, int64_t>>;
 
@@ -113,7 +106,7 @@ TEST_CASE("auto repetitions: at least 6, at most 30, until narrow enough") {
   const auto run = [&](const StopRule& rule, const std::function<double(int64_t)>& sample) {
     return repeat(rule, clock, [&](int64_t i) {
       const double s = sample(i);
-      clock.now += s;
+      clock.wall += s;
       clock.cpu += 2 * s;
       return s;
     });
@@ -140,7 +133,7 @@ TEST_CASE("the budget allows fewer than 6, but never fewer than 1, and is not ov
   const auto run = [&](double budget_s, double each) {
     StopRule rule;
     rule.budget_s = budget_s;
-    return repeat(rule, clock, [&](int64_t) { return clock.now += each, each; });
+    return repeat(rule, clock, [&](int64_t) { return clock.wall += each, each; });
   };
   CHECK(run(1, 5).samples.size() == 1);
   CHECK(run(10, 5).samples.size() == 2);
@@ -154,7 +147,7 @@ TEST_CASE("a given number of repetitions is kept, whatever the budget says") {
   StopRule rule;
   rule.reps = 3;
   rule.budget_s = 1;
-  const Repetitions r = repeat(rule, clock, [&](int64_t i) { return clock.now += 10, static_cast<double>(i); });
+  const Repetitions r = repeat(rule, clock, [&](int64_t i) { return clock.wall += 10, static_cast<double>(i); });
   CHECK(r.samples == std::vector<double>{0, 1, 2});
   CHECK(r.stop == "fixed");
 }

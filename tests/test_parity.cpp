@@ -1,7 +1,6 @@
 // Parity: right engines pass at every level, wrong ones are caught and named, certificates cover what they say, dumps,
 // the ablation, and the command from outside.
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -18,6 +17,8 @@
 #include "tests/catch.h"
 #include "tests/folder.h"
 #include "tests/golden.h"
+#include "tests/preset.h"
+#include "tests/program.h"
 
 using namespace ringbench;
 namespace fs = std::filesystem;
@@ -25,16 +26,12 @@ using Json = nlohmann::json;
 
 namespace {
 
-ModelConfig preset(const std::string& name) {
-  return ModelConfig::load(fs::path(RINGBENCH_SOURCE_DIR) / "configs/models" / (name + ".json"));
-}
-
 // A model with its weights, and the engine that is to be judged: the reference in f32 unless a test says otherwise.
-struct Case {
+struct ParityCase {
   Weights weights;
   Subject subject;
 
-  Case(const ModelConfig& config, Weights w, const std::string& engine = "reference") : weights(std::move(w)) {
+  ParityCase(const ModelConfig& config, Weights w, const std::string& engine = "reference") : weights(std::move(w)) {
     subject.engine = engine;
     subject.config = config;
     subject.weights = &weights;
@@ -43,7 +40,7 @@ struct Case {
       return make_engine(engine, c, weights, options);
     };
   }
-  Case(const Case&) = delete;
+  ParityCase(const ParityCase&) = delete;
 
   // The candidate computes another model than the one it is judged by.
   void change(const std::function<void(ModelConfig&)>& edit) {
@@ -62,13 +59,13 @@ struct Case {
   }
 };
 
-std::unique_ptr<Case> small_case(const std::string& name = "tiny", const std::string& engine = "reference") {
+std::unique_ptr<ParityCase> small_case(const std::string& name = "tiny", const std::string& engine = "reference") {
   if (fs::exists(goldens() / name)) {
     const ModelConfig config = ModelConfig::load(goldens() / name / "config.json");
-    return std::make_unique<Case>(config, Weights::load(config, goldens() / name), engine);
+    return std::make_unique<ParityCase>(config, Weights::load(config, goldens() / name), engine);
   }
   const ModelConfig config = preset(name);
-  return std::make_unique<Case>(config, Weights::random(config, 0), engine);
+  return std::make_unique<ParityCase>(config, Weights::random(config, 0), engine);
 }
 
 ParityScope scope_of(const std::vector<std::string>& levels, int64_t tokens = 83, int64_t chunk = 32) {
@@ -251,7 +248,7 @@ TEST_CASE("YaRN left out is seen at level yarn only, a wrong angle at depth") {
 
 TEST_CASE("where the truth is plain, agreement is mistrusted") {
   const ModelConfig config = preset("tiny");
-  Case c(config, Weights::random(config, 0, Dummy::zero));
+  ParityCase c(config, Weights::random(config, 0, Dummy::zero));
   const ParityScope scope = scope_of({"layer", "model"}, 20);
   const Findings findings = check_parity(c.subject, scope);
   CHECK(findings.first_failure() == nullptr);
@@ -457,21 +454,6 @@ TEST_CASE("ablation: fewer bits move the probabilities further, and what is exac
 }
 
 // --- The command from outside ---
-
-namespace {
-
-struct Ran {
-  int code = -1;
-  std::string out, err;
-};
-
-Ran run(const std::string& arguments, const fs::path& folder) {
-  const std::string line = "cd '" + folder.string() + "' && '" RINGBENCH_PROGRAM "' " + arguments + " >out 2>err";
-  const int status = std::system(line.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(folder / "out"), read_file(folder / "err")};
-}
-
-}  // namespace
 
 TEST_CASE("parity prints its verdict, keeps a certificate, and exits 0") {
   const Folder folder;

@@ -11,14 +11,11 @@
 #include "harness/failure.h"
 #include "tests/catch.h"
 #include "tests/golden.h"
+#include "tests/preset.h"
 
 using namespace ringbench;
 
 namespace {
-
-ModelConfig preset(const std::string& name) {
-  return ModelConfig::load(configs_folder() / "models" / (name + ".json"));
-}
 
 const nlohmann::json& golden() {
   static const auto json = nlohmann::json::parse(std::ifstream(goldens() / "roofline.json"));

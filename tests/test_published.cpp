@@ -10,6 +10,7 @@
 #include "harness/published.h"
 #include "tests/catch.h"
 #include "tests/folder.h"
+#include "tests/preset.h"
 
 using namespace ringbench;
 
@@ -20,10 +21,6 @@ const PublishedNumber& number(const std::string& id) {
   INFO(id);
   REQUIRE(found != nullptr);
   return *found;
-}
-
-ModelConfig preset(const std::string& name) {
-  return ModelConfig::load(configs_folder() / "models" / (name + ".json"));
 }
 
 // One file of one number, with `replacement` for the text `original` in it.

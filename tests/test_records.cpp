@@ -3,18 +3,18 @@
 
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <regex>
 
 #include "tests/catch.h"
+#include "tests/checks.h"
 #include "tests/folder.h"
 
 using namespace ringbench;
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 namespace {
 
@@ -37,7 +37,7 @@ Result every_field() {
   double counter = 1;
   for (const Field& field : result_fields()) {
     counter += 1;
-    const Json json = Json::parse(to_json_line(r))[std::string(field.name)];
+    const OrderedJson json = OrderedJson::parse(to_json_line(r))[std::string(field.name)];
     if (json.is_string()) continue;  // has its word
     Value value = counter + 0.125;
     if (field.type == "integer") value = static_cast<int64_t>(counter);
@@ -58,7 +58,7 @@ Result every_field() {
 }
 
 // The one line of a refusal; empty if `line` is a record.
-std::string refusal(const std::string& line) {
+std::string record_refusal(const std::string& line) {
   try {
     parse_record(line, "points.jsonl:7");
   } catch (const UsageError& e) {
@@ -67,29 +67,25 @@ std::string refusal(const std::string& line) {
   return "";
 }
 
-std::string with(const char* field, const Json& value) {
-  Json record = Json::parse(to_json_line(some_result()));
+std::string with(const char* field, const OrderedJson& value) {
+  OrderedJson record = OrderedJson::parse(to_json_line(some_result()));
   record[field] = value;
   return record.dump();
 }
 
-bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-void write(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
-
 // A run's folder in `results` with so many records.
-fs::path make_run(const fs::path& results, const std::string& id, const std::string& started, int records = 1) {
+fs::path write_run(const fs::path& results, const std::string& id, const std::string& started, int records = 1) {
   fs::create_directories(results / id);
-  write(results / id / "run.json", Json{{"schema", "ringbench.run/1"},
-                                        {"run_id", id},
-                                        {"command", "prefill"},
-                                        {"argv", {"ringbench", "prefill"}},
-                                        {"started", started},
-                                        {"ended", nullptr},
-                                        {"exit_code", nullptr},
-                                        {"counts", {{"ok", records}}},
-                                        {"environment", {{"commit", "abc1234"}, {"cpu", "a CPU"}}}}
-                                       .dump(2));
+  write_file(results / id / "run.json", OrderedJson{{"schema", "ringbench.run/1"},
+                                                    {"run_id", id},
+                                                    {"command", "prefill"},
+                                                    {"argv", {"ringbench", "prefill"}},
+                                                    {"started", started},
+                                                    {"ended", nullptr},
+                                                    {"exit_code", nullptr},
+                                                    {"counts", {{"ok", records}}},
+                                                    {"environment", {{"commit", "abc1234"}, {"cpu", "a CPU"}}}}
+                                            .dump(2));
   std::string points;
   for (int i = 0; i < records; ++i) {
     Result r = some_result();
@@ -97,7 +93,7 @@ fs::path make_run(const fs::path& results, const std::string& id, const std::str
     r.point_id.back() = "0123456789abcdef"[i];
     points += to_json_line(r) + "\n";
   }
-  write(results / id / "points.jsonl", points);
+  write_file(results / id / "points.jsonl", points);
   return results / id;
 }
 
@@ -107,7 +103,7 @@ TEST_CASE("a record survives writing and reading, every field and bit of it") {
   const Result r = every_field();
   const std::string line = to_json_line(r);
   for (const Field& field : result_fields())
-    CHECK_FALSE(Json::parse(line)[std::string(field.name)].is_null());  // so that no reader can skip one
+    CHECK_FALSE(OrderedJson::parse(line)[std::string(field.name)].is_null());  // so that no reader can skip one
   CHECK(to_json_line(parse_record(line, "here")) == line);
   const std::string bare = to_json_line(some_result());
   CHECK(to_json_line(parse_record(bare, "here")) == bare);
@@ -133,51 +129,51 @@ TEST_CASE("numbers that are none come back as none: null, and NaN within samples
 }
 
 TEST_CASE("fields may come in any order, spaced, with integers for numbers, and with some that are not known") {
-  const Json record = Json::parse(to_json_line(every_field()));
-  Json reversed;
+  const OrderedJson record = OrderedJson::parse(to_json_line(every_field()));
+  OrderedJson reversed;
   std::vector<std::string> names;
   for (const auto& [name, value] : record.items()) names.insert(names.begin(), name);
   for (const std::string& name : names) reversed[name] = record[name];
   reversed["of_a_later_version"] = {{"deep", {1, "x", nullptr, {{"er", true}}}}};
-  CHECK(Json::parse(to_json_line(parse_record(reversed.dump(2), "here"))) == record);
+  CHECK(OrderedJson::parse(to_json_line(parse_record(reversed.dump(2), "here"))) == record);
   CHECK(parse_record(with("value", 2), "here").value == 2.0);
   CHECK(parse_record(with("samples", {1, 2}), "here").samples == Numbers{1, 2});
   CHECK(parse_record(with("value", nullptr), "here").value == std::nullopt);
-  Json escaped = Json::parse(to_json_line(some_result()));
+  OrderedJson escaped = OrderedJson::parse(to_json_line(some_result()));
   escaped["model"] = "é 木 😀 / \\ \" \b\f\n\r\t";
   CHECK(parse_record(escaped.dump(-1, ' ', true), "here").model == escaped["model"].get<std::string>());
 }
 
 TEST_CASE("what is no record is refused with file, line and field") {
-  CHECK(refusal(to_json_line(some_result())).empty());
-  CHECK(refusal(with("value", "fast")) == "points.jsonl:7: value is not a number or null.");
-  CHECK(refusal(with("ctx", 1.5)) == "points.jsonl:7: ctx is not an integer.");
-  CHECK(refusal(with("ctx", nullptr)) == "points.jsonl:7: ctx is not an integer.");
-  CHECK(refusal(with("ctx", 1e300)) == "points.jsonl:7: ctx is not an integer.");
-  CHECK(refusal(with("samples", {"1"})) == "points.jsonl:7: samples is not an array of numbers.");
-  CHECK(refusal(with("kernels", {1})) == "points.jsonl:7: kernels is not an array of strings.");
-  CHECK(refusal(with("interleaved", 1)) == "points.jsonl:7: interleaved is not a boolean.");
-  CHECK(holds(refusal(with("ctx", Json::object())), "ctx is an object; records are flat"));
-  CHECK(holds(refusal(with("status", "fine")), "status is 'fine'; it can be ok, estimated, oom"));
-  CHECK(holds(refusal(with("method", "guessed")), "method is 'guessed'; it can be measured, estimated."));
-  CHECK(refusal(with("tag_x", 1)) == "points.jsonl:7: tag_x is not a string.");
-  CHECK(refusal(with("schema", "ringbench.point/2")) ==
+  CHECK(record_refusal(to_json_line(some_result())).empty());
+  CHECK(record_refusal(with("value", "fast")) == "points.jsonl:7: value is not a number or null.");
+  CHECK(record_refusal(with("ctx", 1.5)) == "points.jsonl:7: ctx is not an integer.");
+  CHECK(record_refusal(with("ctx", nullptr)) == "points.jsonl:7: ctx is not an integer.");
+  CHECK(record_refusal(with("ctx", 1e300)) == "points.jsonl:7: ctx is not an integer.");
+  CHECK(record_refusal(with("samples", {"1"})) == "points.jsonl:7: samples is not an array of numbers.");
+  CHECK(record_refusal(with("kernels", {1})) == "points.jsonl:7: kernels is not an array of strings.");
+  CHECK(record_refusal(with("interleaved", 1)) == "points.jsonl:7: interleaved is not a boolean.");
+  CHECK(contains(record_refusal(with("ctx", OrderedJson::object())), "ctx is an object; records are flat"));
+  CHECK(contains(record_refusal(with("status", "fine")), "status is 'fine'; it can be ok, estimated, oom"));
+  CHECK(contains(record_refusal(with("method", "guessed")), "method is 'guessed'; it can be measured, estimated."));
+  CHECK(record_refusal(with("tag_x", 1)) == "points.jsonl:7: tag_x is not a string.");
+  CHECK(record_refusal(with("schema", "ringbench.point/2")) ==
         "points.jsonl:7: its schema is 'ringbench.point/2'; this program reads 'ringbench.point/1'.");
-  CHECK(holds(refusal("{}"), "it names no schema"));
+  CHECK(contains(record_refusal("{}"), "it names no schema"));
 
   const std::string line = to_json_line(some_result());
-  CHECK(holds(refusal(line.substr(0, line.size() / 2)), "points.jsonl:7: this is no JSON: it ends"));
-  CHECK(holds(refusal(line + "x"), "should be the end of the line"));
-  CHECK(holds(refusal("[1]"), "character 1 should be '{'"));
+  CHECK(contains(record_refusal(line.substr(0, line.size() / 2)), "points.jsonl:7: this is no JSON: it ends"));
+  CHECK(contains(record_refusal(line + "x"), "should be the end of the line"));
+  CHECK(contains(record_refusal("[1]"), "character 1 should be '{'"));
   std::string twice = line;
   twice.insert(1, "\"ctx\":1,");
-  CHECK(holds(refusal(twice), "ctx is there twice"));
+  CHECK(contains(record_refusal(twice), "ctx is there twice"));
   for (const Field& field : result_fields()) {
-    Json without = Json::parse(line);
+    OrderedJson without = OrderedJson::parse(line);
     without.erase(std::string(field.name));
-    const std::string said = refusal(without.dump());
+    const std::string said = record_refusal(without.dump());
     if (field.name == "schema")
-      CHECK(holds(said, "names no schema"));
+      CHECK(contains(said, "names no schema"));
     else
       CHECK(said == (field.nullable ? "" : "points.jsonl:7: " + std::string(field.name) + " is missing."));
   }
@@ -197,10 +193,10 @@ TEST_CASE("what is JSON to nlohmann is JSON here, and nothing else") {
       else
         text[at] = bytes[random() % bytes.size()];
     }
-    const bool json = Json::accept(text);
-    const std::string said = refusal(text);
+    const bool json = OrderedJson::accept(text);
+    const std::string said = record_refusal(text);
     INFO(text << "\n" << said);
-    if (json) CHECK_FALSE(holds(said, "this is no JSON: "));  // perhaps of a wrong type
+    if (json) CHECK_FALSE(contains(said, "this is no JSON: "));  // perhaps of a wrong type
     if (!json) CHECK_FALSE(said.empty());
     good += said.empty();
   }
@@ -209,16 +205,17 @@ TEST_CASE("what is JSON to nlohmann is JSON here, and nothing else") {
 }
 
 TEST_CASE("the words that fields may hold are those of the schema that ships") {
-  const Json schema = Json::parse(read_file(fs::path(RINGBENCH_SOURCE_DIR) / "configs" / "result.schema.json"));
+  const OrderedJson schema =
+      OrderedJson::parse(read_file(fs::path(RINGBENCH_SOURCE_DIR) / "configs" / "result.schema.json"));
   int worded = 0;
   for (const auto& [name, rule] : schema["properties"].items()) {
     if (!rule.contains("enum") || name == "schema") continue;
     ++worded;
     Strings allowed;
-    for (const Json& word : rule["enum"])
+    for (const OrderedJson& word : rule["enum"])
       if (word.is_string()) allowed.push_back(word.get<std::string>());
-    for (const std::string& word : allowed) CHECK(refusal(with(name.c_str(), word)).empty());
-    CHECK(holds(refusal(with(name.c_str(), "something else")), "it can be " + join(allowed, ", ") + "."));
+    for (const std::string& word : allowed) CHECK(record_refusal(with(name.c_str(), word)).empty());
+    CHECK(contains(record_refusal(with(name.c_str(), "something else")), "it can be " + join(allowed, ", ") + "."));
   }
   CHECK(worded == 11);
 }
@@ -235,7 +232,7 @@ TEST_CASE("a file: later lines take the place of earlier ones, the torn last lin
                             R"({"schema": "ringbench.kernel/1", "op": "gemm", "deep": {"x": [1, 2]}})" + "\n" +
                             to_json_line(retried) + "\n";
   for (const size_t cut : {size_t{1}, size_t{9}, line.size() / 2, line.size() - 1}) {
-    write(file, whole + line.substr(0, cut));
+    write_file(file, whole + line.substr(0, cut));
     ReadNotes notes;
     const auto results = read_records(file, &notes);
     REQUIRE(results.size() == 2);
@@ -246,7 +243,7 @@ TEST_CASE("a file: later lines take the place of earlier ones, the torn last lin
     CHECK(notes.torn_line);
   }
   ReadNotes notes;
-  write(file, whole + line);  // whole but for its newline
+  write_file(file, whole + line);  // whole but for its newline
   CHECK(read_records(file, &notes).size() == 2);
   CHECK_FALSE(notes.torn_line);
   CHECK(notes.replaced == 2);
@@ -260,22 +257,22 @@ TEST_CASE("a file: later lines take the place of earlier ones, the torn last lin
     }
     return std::string();
   };
-  write(file, line + "\n" + line.substr(0, 50) + "\n" + line + "\n");
-  CHECK(holds(said(), "x.jsonl:2: this is no JSON"));
-  write(file, line + "\n" + "{]");
-  CHECK(holds(said(), "x.jsonl:2: this is no JSON"));
-  write(file, line + "\n" + line.substr(0, 50) + "\n");
-  CHECK(holds(said(), "x.jsonl:2: this is no JSON"));
-  write(file, R"({"schema": "other.point/1"})");
-  CHECK(holds(said(), "x.jsonl:1: its schema is 'other.point/1'"));
-  write(file, "");
+  write_file(file, line + "\n" + line.substr(0, 50) + "\n" + line + "\n");
+  CHECK(contains(said(), "x.jsonl:2: this is no JSON"));
+  write_file(file, line + "\n" + "{]");
+  CHECK(contains(said(), "x.jsonl:2: this is no JSON"));
+  write_file(file, line + "\n" + line.substr(0, 50) + "\n");
+  CHECK(contains(said(), "x.jsonl:2: this is no JSON"));
+  write_file(file, R"({"schema": "other.point/1"})");
+  CHECK(contains(said(), "x.jsonl:1: its schema is 'other.point/1'"));
+  write_file(file, "");
   CHECK(read_records(file).empty());
 
   int64_t seen = 0;
-  write(file, whole);
+  write_file(file, whole);
   for_each_record(file, [&](Result&&) { ++seen; });
   CHECK(seen == 3);
-  write(file, with("of_later", 1) + "\n" + with("of_later", 2) + "\n");
+  write_file(file, with("of_later", 1) + "\n" + with("of_later", 2) + "\n");
   ReadNotes later;
   read_records(file, &later);
   CHECK(later.unknown_fields == Strings{"of_later"});
@@ -292,15 +289,15 @@ TEST_CASE("a run is found by id, by folder, by file, or as the latest") {
     }
     return std::string();
   };
-  CHECK(holds(said(""), "there is no run in '" + results.string() + "'"));
+  CHECK(contains(said(""), "there is no run in '" + results.string() + "'"));
   const std::string early = "20260101T120000Z-prefill-0001", late = "20260102T120000Z-prefill-0002";
-  make_run(results, late, "2026-01-02T12:00:00Z", 3);
-  make_run(results, early, "2026-01-01T12:00:00Z");
+  write_run(results, late, "2026-01-02T12:00:00Z", 3);
+  write_run(results, early, "2026-01-01T12:00:00Z");
   fs::create_directories(results / "parity");
-  make_run(results, "broken", "");
-  write(results / "broken" / "run.json", "{");
-  make_run(results, "later", "");
-  write(results / "later" / "run.json", R"({"schema": "ringbench.run/2", "run_id": "later"})");
+  write_run(results, "broken", "");
+  write_file(results / "broken" / "run.json", "{");
+  write_run(results, "later", "");
+  write_file(results / "later" / "run.json", R"({"schema": "ringbench.run/2", "run_id": "later"})");
 
   const auto runs = list_runs(results);
   REQUIRE(runs.size() == 2);
@@ -311,20 +308,20 @@ TEST_CASE("a run is found by id, by folder, by file, or as the latest") {
   CHECK(runs[1].device == "a CPU");
   CHECK(runs[1].argv == Strings{"ringbench", "prefill"});
   CHECK_FALSE(runs[1].exit_code);
-  CHECK(Json::parse(runs[1].environment_json)["cpu"] == "a CPU");
+  CHECK(OrderedJson::parse(runs[1].environment_json)["cpu"] == "a CPU");
 
   CHECK(find_run("", results) == results / late);
   CHECK(find_run(early, results) == results / early);
   CHECK(find_run((results / early).string(), "elsewhere") == results / early);
   CHECK(find_run((results / early / "points.jsonl").string(), "elsewhere") == results / early / "points.jsonl");
   CHECK(read_records(find_run(late, results)).size() == 3);
-  CHECK(holds(said("20260101T120000Z-prefill-0003"), "Did you mean " + early + "?"));
-  CHECK(holds(said("nonsense"), "'nonsense' is no run: neither an id in"));
+  CHECK(contains(said("20260101T120000Z-prefill-0003"), "Did you mean " + early + "?"));
+  CHECK(contains(said("nonsense"), "'nonsense' is no run: neither an id in"));
   try {
     read_run(results / "later");
     FAIL("another schema was read");
   } catch (const UsageError& e) {
-    CHECK(holds(e.what(), "its schema is 'ringbench.run/2'; this program reads 'ringbench.run/1'."));
+    CHECK(contains(e.what(), "its schema is 'ringbench.run/2'; this program reads 'ringbench.run/1'."));
   }
   CHECK_THROWS_AS(read_run(folder.path), UsageError);
   CHECK_THROWS_AS(read_run(results / "broken"), UsageError);

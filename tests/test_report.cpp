@@ -8,6 +8,7 @@
 
 #include "harness/report.h"
 #include "tests/catch.h"
+#include "tests/checks.h"
 #include "tests/folder.h"
 
 using namespace ringbench;
@@ -107,14 +108,6 @@ ReportInput usual_report() {
 std::string html_of(const ReportInput& input) { return to_html(make_report(input)); }
 std::string markdown_of(const ReportInput& input) { return to_markdown(make_report(input), "."); }
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-size_t count(const std::string& text, const std::string& part) {
-  size_t n = 0;
-  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
-  return n;
-}
-
 // From the heading of a section to the next section.
 std::string section(const std::string& html, const std::string& id) {
   const size_t begin = html.find("<h2 id=\"" + id + "\"");
@@ -151,11 +144,11 @@ TEST_CASE("a report has every row, its number and the command that repeats it", 
   for (size_t i = 0; i < input.rows.size(); ++i) {
     const std::string id = "row-" + std::to_string(i + 1);
     CHECK(count(html, " id=\"" + id + "\"") == 1);
-    CHECK(has(section(html, "repeat"), "<code>" + input.rows[i].repro + "</code>"));
-    CHECK(has(markdown, "`" + input.rows[i].repro + "`"));
+    CHECK(contains(section(html, "repeat"), "<code>" + input.rows[i].repro + "</code>"));
+    CHECK(contains(markdown, "`" + input.rows[i].repro + "`"));
   }
-  CHECK(has(section(html, "rows"), "14.00 s"));
-  CHECK(has(html, "6 were measured, 0 estimated, none failed."));
+  CHECK(contains(section(html, "rows"), "14.00 s"));
+  CHECK(contains(html, "6 were measured, 0 estimated, none failed."));
 }
 
 TEST_CASE("a report's sections come in their order, and every link within the page leads somewhere", "[report]") {
@@ -181,13 +174,13 @@ TEST_CASE("a report's sections come in their order, and every link within the pa
 
 TEST_CASE("speed-ups stand by context beside their twin, the headline is the longest context's", "[report]") {
   const std::string html = html_of(usual_report());
-  CHECK(has(html, "prefill at 32k, 3:1: <b>3.50x [3.45, 3.55]</b>"));
-  CHECK(has(html, "decode at 8k, 3:1: <b>1.25x [1.23, 1.27]</b>"));
+  CHECK(contains(html, "prefill at 32k, 3:1: <b>3.50x [3.45, 3.55]</b>"));
+  CHECK(contains(html, "decode at 8k, 3:1: <b>1.25x [1.23, 1.27]</b>"));
   const std::string table = section(html, "speed-up");
-  CHECK(has(table,
-            "<td class=\"right\">8k</td><td class=\"right\">4.000 s</td>"
-            "<td class=\"right\"><b>4.00x [3.94, 4.06]</b></td>"));
-  CHECK(has(table, "128.0 MiB</td><td class=\"right\">32.1 MiB (0.251x)</td>"));
+  CHECK(contains(table,
+                 "<td class=\"right\">8k</td><td class=\"right\">4.000 s</td>"
+                 "<td class=\"right\"><b>4.00x [3.94, 4.06]</b></td>"));
+  CHECK(contains(table, "128.0 MiB</td><td class=\"right\">32.1 MiB (0.251x)</td>"));
 }
 
 TEST_CASE("a layout measured twice beside one twin has a line for each time", "[report]") {
@@ -197,17 +190,17 @@ TEST_CASE("a layout measured twice beside one twin has a line for each time", "[
   input.rows.push_back(again);
   ++input.runs.front().rows;
   const std::string table = section(html_of(input), "speed-up");
-  CHECK(has(table, "4.00x [3.94, 4.06]"));
-  CHECK(has(table, "8.00x"));
-  CHECK(has(table, "20260102T120000Z-prefill-aaaa over "));  // what sets the lines apart is named
+  CHECK(contains(table, "4.00x [3.94, 4.06]"));
+  CHECK(contains(table, "8.00x"));
+  CHECK(contains(table, "20260102T120000Z-prefill-aaaa over "));  // what sets the lines apart is named
 }
 
 TEST_CASE("a difference that the interval does not show is not called one", "[report]") {
   ReportInput input = usual_report();
   for (Result& r : input.rows) r.ci95_low = *r.value * 0.3, r.ci95_high = *r.value * 3;
   const std::string html = html_of(input);
-  CHECK(has(html, "which cannot be told from no difference"));
-  CHECK_FALSE(has(section(html, "speed-up"), "<b>"));
+  CHECK(contains(html, "which cannot be told from no difference"));
+  CHECK_FALSE(contains(section(html, "speed-up"), "<b>"));
 }
 
 TEST_CASE("estimates are marked in words and numbers", "[report]") {
@@ -215,10 +208,10 @@ TEST_CASE("estimates are marked in words and numbers", "[report]") {
   input.rows[3].method = input.rows[3].status = "estimated";
   input.rows[3].est_anchor_error = -0.012;
   const std::string html = html_of(input);
-  CHECK(has(html, "5 were measured, 1 estimated (marked ~), none failed."));
-  CHECK(has(html, "<b>~3.50x"));
-  CHECK(has(html, "an estimate is part of it"));
-  CHECK(has(html, "were off by -1.2 %"));
+  CHECK(contains(html, "5 were measured, 1 estimated (marked ~), none failed."));
+  CHECK(contains(html, "<b>~3.50x"));
+  CHECK(contains(html, "an estimate is part of it"));
+  CHECK(contains(html, "were off by -1.2 %"));
 }
 
 TEST_CASE("no text of a record becomes markup, in either form", "[report]") {
@@ -241,14 +234,14 @@ TEST_CASE("no text of a record becomes markup, in either form", "[report]") {
   input.claims[0].rows = {evil};
   const std::string html = html_of(input);
   require_balanced(html);
-  CHECK_FALSE(has(html, "<script"));
-  CHECK_FALSE(has(html, "<img"));
-  CHECK(has(html, "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;"));
+  CHECK_FALSE(contains(html, "<script"));
+  CHECK_FALSE(contains(html, "<img"));
+  CHECK(contains(html, "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;"));
 
   std::string markdown = markdown_of(input);  // in fences and code spans it is text as it is
   markdown = std::regex_replace(markdown, std::regex("```[^]*?```|`[^`\n]*`"), "");
-  CHECK_FALSE(has(markdown, "<script"));
-  CHECK_FALSE(has(markdown, "<img"));
+  CHECK_FALSE(contains(markdown, "<script"));
+  CHECK_FALSE(contains(markdown, "<img"));
 }
 
 TEST_CASE("cells of Markdown hold pipes, backticks and line breaks", "[report]") {
@@ -257,8 +250,8 @@ TEST_CASE("cells of Markdown hold pipes, backticks and line breaks", "[report]")
   input.rows.push_back(failed(row("prefill", "3:1", 65536, 1), "error", "one | two\nthree *four* [five](six)"));
   input.runs[0].rows = input.rows.size();
   const std::string markdown = markdown_of(input);
-  CHECK(has(markdown, "`` ringbench prefill --tag 'a\\|b`c' ``"));
-  CHECK(has(markdown, "one \\| two three \\*four\\* [five\\](six)"));
+  CHECK(contains(markdown, "`` ringbench prefill --tag 'a\\|b`c' ``"));
+  CHECK(contains(markdown, "one \\| two three \\*four\\* [five\\](six)"));
   // Every line of a table has as many cells as its first.
   static const std::regex cell(R"((^|[^\\])\|)");
   size_t cells = 0;
@@ -286,11 +279,11 @@ TEST_CASE("the page loads nothing and runs nothing", "[report]") {
   figure.pictures = {folder.path / "a.svg"};
   input.figures = {figure};
   const std::string html = html_of(input);
-  CHECK(has(html, "default-src 'none'"));
+  CHECK(contains(html, "default-src 'none'"));
   for (const char* loading :
        {" src=", "<link", "@import", "url(", "<script", "<iframe", "<object", "http://", "https://"}) {
     INFO(loading);
-    CHECK_FALSE(has(html, loading));
+    CHECK_FALSE(contains(html, loading));
   }
 }
 
@@ -316,21 +309,21 @@ TEST_CASE("figures are part of the page, with captions, numbers and ids of their
   require_balanced(html);
   const std::string figures = section(html, "figures");
   CHECK(count(figures, "<svg") == 2);
-  CHECK(has(figures, "id='figure-one-dot'"));
-  CHECK(has(figures, "xlink:href='#figure-two-dot'"));
-  CHECK(has(figures, "url(#figure-two-clip)"));
-  CHECK_FALSE(has(figures, "?xml"));
-  CHECK_FALSE(has(figures, "<title>Gnuplot"));
-  CHECK_FALSE(has(figures, "width=\"600\""));
-  CHECK(has(figures, "aria-label=\"Figure &lt;one&gt;\""));
-  CHECK(has(figures, "Caption of two"));
-  CHECK(has(figures, "<th scope=\"col\">y, z</th>"));
-  CHECK(has(figures, "<td>a &quot;b&quot;</td>"));
-  CHECK(has(figures, "<td>&lt;i&gt;</td>"));
+  CHECK(contains(figures, "id='figure-one-dot'"));
+  CHECK(contains(figures, "xlink:href='#figure-two-dot'"));
+  CHECK(contains(figures, "url(#figure-two-clip)"));
+  CHECK_FALSE(contains(figures, "?xml"));
+  CHECK_FALSE(contains(figures, "<title>Gnuplot"));
+  CHECK_FALSE(contains(figures, "width=\"600\""));
+  CHECK(contains(figures, "aria-label=\"Figure &lt;one&gt;\""));
+  CHECK(contains(figures, "Caption of two"));
+  CHECK(contains(figures, "<th scope=\"col\">y, z</th>"));
+  CHECK(contains(figures, "<td>a &quot;b&quot;</td>"));
+  CHECK(contains(figures, "<td>&lt;i&gt;</td>"));
 
   const std::string markdown = to_markdown(make_report(input), folder.path);
-  CHECK(has(markdown, "![Figure &lt;one>](one.svg)"));
-  CHECK(has(markdown, "Caption of one"));
+  CHECK(contains(markdown, "![Figure &lt;one>](one.svg)"));
+  CHECK(contains(markdown, "Caption of one"));
 }
 
 TEST_CASE("a figure without a picture says why", "[report]") {
@@ -340,18 +333,18 @@ TEST_CASE("a figure without a picture says why", "[report]") {
   figure.title = "Time to first token";
   figure.note = "gnuplot is not installed";
   input.figures = {figure};
-  CHECK(has(section(html_of(input), "figures"), "Time to first token (gnuplot is not installed)"));
-  CHECK(has(markdown_of(input), "Time to first token (gnuplot is not installed)"));
+  CHECK(contains(section(html_of(input), "figures"), "Time to first token (gnuplot is not installed)"));
+  CHECK(contains(markdown_of(input), "Time to first token (gnuplot is not installed)"));
 }
 
 TEST_CASE("claims show stated, found, basis, why, and the rows they rest on", "[report]") {
   const std::string claims = section(html_of(usual_report()), "claims");
-  CHECK(has(claims, "<span class=\"badge trend\">TREND ONLY</span>"));
+  CHECK(contains(claims, "<span class=\"badge trend\">TREND ONLY</span>"));
   for (const char* part :
        {"Time to first token is shorter.", "the paper, section 5", "3.5x", "3.50x\u00a0[3.45,\u00a03.55]", "measured",
         "another model&#39;s shape", "<a href=\"#row-3\">3</a>, <a href=\"#row-4\">4</a>", "1 TREND ONLY"}) {
     INFO(part);
-    CHECK(has(claims, part));
+    CHECK(contains(claims, part));
   }
 }
 
@@ -362,13 +355,13 @@ TEST_CASE("failures have status, error and something to try", "[report]") {
   input.runs[0].rows = input.rows.size();
   const std::string html = html_of(input);
   require_balanced(html);
-  CHECK(has(html, "6 were measured, 0 estimated, 2 failed."));
+  CHECK(contains(html, "6 were measured, 0 estimated, 2 failed."));
   const std::string failures = section(html, "failures");
-  CHECK(has(failures, "<a href=\"#row-7\">7</a>"));
-  CHECK(has(failures, "needs 208.3 GiB"));
-  CHECK(has(failures, "--estimate groups"));
-  CHECK(has(failures, "--time-budget"));
-  CHECK(has(section(html, "rows"), "id=\"row-7\" class=\"failed\""));
+  CHECK(contains(failures, "<a href=\"#row-7\">7</a>"));
+  CHECK(contains(failures, "needs 208.3 GiB"));
+  CHECK(contains(failures, "--estimate groups"));
+  CHECK(contains(failures, "--time-budget"));
+  CHECK(contains(section(html, "rows"), "id=\"row-7\" class=\"failed\""));
 }
 
 TEST_CASE("a run in which everything failed, and one that holds nothing, are pages too", "[report]") {
@@ -376,24 +369,24 @@ TEST_CASE("a run in which everything failed, and one that holds nothing, are pag
                                  failed(row("prefill", "softmax", 8192, 1), "error", "no luck")});
   std::string html = html_of(input);
   require_balanced(html);
-  CHECK(has(html, "0 were measured, 0 estimated, 2 failed."));
-  CHECK(has(html, "There is no speed-up to state"));
+  CHECK(contains(html, "0 were measured, 0 estimated, 2 failed."));
+  CHECK(contains(html, "There is no speed-up to state"));
   CHECK(count(section(html, "failures"), "no luck") == 2);
 
   input = report_of({});
   input.runs[0].info.exit_code.reset();
   html = html_of(input);
   require_balanced(html);
-  CHECK(has(html, "holds no records"));
-  CHECK(has(markdown_of(input), "holds no records"));
+  CHECK(contains(html, "holds no records"));
+  CHECK(contains(markdown_of(input), "holds no records"));
 }
 
 TEST_CASE("the environment is told of each run, units in words", "[report]") {
   const std::string html = section(html_of(usual_report()), "environment");
-  CHECK(has(html, "<th scope=\"row\">memory</th><td>16.00 GiB</td>"));
-  CHECK(has(html, "<th scope=\"row\">OMP_NUM_THREADS</th><td>2</td>"));
-  CHECK_FALSE(has(html, "governor"));
-  CHECK(has(section(html_of(usual_report()), "repeat"), "ringbench throughput --tag &#39;note=two words&#39;"));
+  CHECK(contains(html, "<th scope=\"row\">memory</th><td>16.00 GiB</td>"));
+  CHECK(contains(html, "<th scope=\"row\">OMP_NUM_THREADS</th><td>2</td>"));
+  CHECK_FALSE(contains(html, "governor"));
+  CHECK(contains(section(html_of(usual_report()), "repeat"), "ringbench throughput --tag &#39;note=two words&#39;"));
 }
 
 TEST_CASE("several runs share tables and keep their environments apart", "[report]") {
@@ -408,13 +401,13 @@ TEST_CASE("several runs share tables and keep their environments apart", "[repor
   input.rows.push_back(row("prefill", "softmax", 32768, 7));
   const std::string html = html_of(input);
   require_balanced(html);
-  CHECK(has(section(html, "environment"), "Run 1: 20260101T120000Z-throughput-4f2a"));
-  CHECK(has(section(html, "environment"), "Run 2: 20260102T120000Z-prefill-aaaa"));
-  CHECK(has(section(html, "environment"), "broken off"));
-  CHECK(has(section(html, "rows"), "<td class=\"right\">7</td><td class=\"right\">2</td>"));
+  CHECK(contains(section(html, "environment"), "Run 1: 20260101T120000Z-throughput-4f2a"));
+  CHECK(contains(section(html, "environment"), "Run 2: 20260102T120000Z-prefill-aaaa"));
+  CHECK(contains(section(html, "environment"), "broken off"));
+  CHECK(contains(section(html, "rows"), "<td class=\"right\">7</td><td class=\"right\">2</td>"));
   // Each run's rows are compared with its own twins: 14 s / 4 s, and 7 s / 7 s.
-  CHECK(has(section(html, "speed-up"), "3.50x"));
-  CHECK(has(section(html, "speed-up"), "1.00x"));
+  CHECK(contains(section(html, "speed-up"), "3.50x"));
+  CHECK(contains(section(html, "speed-up"), "1.00x"));
 }
 
 TEST_CASE("a large run is cut, says so, and stays a page", "[report]") {
@@ -423,10 +416,10 @@ TEST_CASE("a large run is cut, says so, and stays a page", "[report]") {
     rows.push_back(row("prefill", i % 2 == 0 ? "3:1" : "softmax", 1024 * (i / 2 + 1), 1));
   rows[3999] = failed(rows[3999], "error", "beyond what is shown");
   const std::string html = html_of(report_of(std::move(rows)));
-  CHECK(has(section(html, "failures"), "<td role=\"cell\" data-title=\"Row\">4000 prefill softmax"));  // no link
+  CHECK(contains(section(html, "failures"), "<td role=\"cell\" data-title=\"Row\">4000 prefill softmax"));  // no link
   CHECK(count(html, "<tr id=\"row-") == 2000);
-  CHECK(has(html, "The first 2 000 of 5 000 rows; all of them: <code>ringbench runs export"));
-  CHECK(has(html, "4 999 were measured"));
+  CHECK(contains(html, "The first 2 000 of 5 000 rows; all of them: <code>ringbench runs export"));
+  CHECK(contains(html, "4 999 were measured"));
   CHECK(html.size() < 4'000'000);
 }
 
@@ -440,18 +433,18 @@ TEST_CASE("rows far from the prediction come first, and flags are counted", "[re
   input.rows[0].flags = "NX";
   input.rows[1].flags = "N";
   const std::string html = html_of(input), predicted = section(html, "predicted");
-  CHECK(has(predicted, "0.20x to 9.50x"));
+  CHECK(contains(predicted, "0.20x to 9.50x"));
   CHECK(predicted.find("#row-3") < predicted.find("#row-5"));
   CHECK(predicted.find("#row-5") < predicted.find("#row-6"));
-  CHECK(has(section(html, "flags"), "<td>N</td><td>noisy</td><td class=\"right\">2</td>"));
-  CHECK(has(section(html, "flags"), "<td>X</td><td>beyond the trained window</td><td class=\"right\">1</td>"));
-  CHECK(has(section(html, "flags"), "<td>T</td><td>throttled</td><td class=\"right\">0</td>"));
+  CHECK(contains(section(html, "flags"), "<td>N</td><td>noisy</td><td class=\"right\">2</td>"));
+  CHECK(contains(section(html, "flags"), "<td>X</td><td>beyond the trained window</td><td class=\"right\">1</td>"));
+  CHECK(contains(section(html, "flags"), "<td>T</td><td>throttled</td><td class=\"right\">0</td>"));
 }
 
 TEST_CASE("the same records give the same page", "[report]") {
   CHECK(html_of(usual_report()) == html_of(usual_report()));
   CHECK(markdown_of(usual_report()) == markdown_of(usual_report()));
-  CHECK(has(html_of(usual_report()), "ringbench report, 2026-01-01"));  // of the records, not of today
+  CHECK(contains(html_of(usual_report()), "ringbench report, 2026-01-01"));  // of the records, not of today
 }
 
 // --- The command ---
@@ -493,18 +486,18 @@ TEST_CASE("report reads a run from its folder and writes one page, or Markdown w
   const std::string html = read_file(run / "report.html");
   require_balanced(html);
   CHECK(count(html, "<tr id=\"row-") == input.rows.size());
-  CHECK(has(section(html, "claims"), "class=\"badge"));
-  CHECK(has(section(html, "figures"), "Memory that a decoding step moves"));
-  CHECK_FALSE(has(html, folder.path.string()));
-  for (const char* loading : {" src=", "<link", "@import", "<script", "xmlns"}) CHECK_FALSE(has(html, loading));
+  CHECK(contains(section(html, "claims"), "class=\"badge"));
+  CHECK(contains(section(html, "figures"), "Memory that a decoding step moves"));
+  CHECK_FALSE(contains(html, folder.path.string()));
+  for (const char* loading : {" src=", "<link", "@import", "<script", "xmlns"}) CHECK_FALSE(contains(html, loading));
 
   // A path names a run as well as its id does, and one that is named twice is read once.
   request.runs = {run.string(), run.filename().string()};
   request.output = (folder.path / "report.md").string();
   CHECK(run_report(request) == ExitCode::ok);
   const std::string markdown = read_file(folder.path / "report.md");
-  CHECK(has(markdown, "3.50x [3.45, 3.55]"));
-  CHECK(has(markdown, "6 were measured"));
+  CHECK(contains(markdown, "3.50x [3.45, 3.55]"));
+  CHECK(contains(markdown, "6 were measured"));
   static const std::regex pictures(R"(!\[[^\]]*\]\(([^)]*)\))");
   for (auto i = std::sregex_iterator(markdown.begin(), markdown.end(), pictures); i != std::sregex_iterator(); ++i) {
     INFO((*i)[1]);
@@ -521,9 +514,9 @@ TEST_CASE("report refuses what it cannot read or write in one line", "[report]")
   request.output = "page.pdf";
   CHECK(refusal_of(request) == "--output: 'page.pdf' does not say its form. Use FILE.html or FILE.md.");
   request.output = (folder.path / "missing" / "page.html").string();
-  CHECK(has(refusal_of(request), "cannot write"));
-  CHECK(has(refusal_of(request), "No such file or directory"));
+  CHECK(contains(refusal_of(request), "cannot write"));
+  CHECK(contains(refusal_of(request), "No such file or directory"));
   request.output = "";
   request.runs = {"20990101T000000Z-none-0000"};
-  CHECK(has(refusal_of(request), "20990101T000000Z-none-0000"));
+  CHECK(contains(refusal_of(request), "20990101T000000Z-none-0000"));
 }

@@ -23,7 +23,7 @@
 
 using namespace ringbench;
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 namespace {
 
@@ -95,7 +95,7 @@ Result full_result() {
 
 // The part of JSON Schema that the file uses: type, enum, pattern, items, properties, patternProperties,
 // additionalProperties false, required. Returns what is wrong, or "".
-bool has_type(const Json& value, const std::string& type) {
+bool has_type(const OrderedJson& value, const std::string& type) {
   if (type == "null") return value.is_null();
   if (type == "string") return value.is_string();
   if (type == "boolean") return value.is_boolean();
@@ -106,12 +106,12 @@ bool has_type(const Json& value, const std::string& type) {
   throw std::logic_error("schema: type " + type + " is not understood by this test");
 }
 
-std::string violation(const Json& value, const Json& schema, const std::string& where) {
+std::string violation(const OrderedJson& value, const OrderedJson& schema, const std::string& where) {
   for (const auto& [keyword, rule] : schema.items()) {
     if (keyword == "type") {
-      const Json types = rule.is_array() ? rule : Json::array({rule});
+      const OrderedJson types = rule.is_array() ? rule : OrderedJson::array({rule});
       if (std::none_of(types.begin(), types.end(),
-                       [&](const Json& t) { return has_type(value, t.get<std::string>()); }))
+                       [&](const OrderedJson& t) { return has_type(value, t.get<std::string>()); }))
         return where + ": type is not " + rule.dump();
     } else if (keyword == "enum") {
       if (std::find(rule.begin(), rule.end(), value) == rule.end())
@@ -121,17 +121,17 @@ std::string violation(const Json& value, const Json& schema, const std::string& 
         return where + ": " + value.dump() + " does not match " + rule.dump();
     } else if (keyword == "items") {
       if (value.is_array())
-        for (const Json& item : value)
+        for (const OrderedJson& item : value)
           if (const std::string bad = violation(item, rule, where + "[]"); !bad.empty()) return bad;
     } else if (keyword == "required") {
-      for (const Json& name : rule)
+      for (const OrderedJson& name : rule)
         if (!value.contains(name.get<std::string>())) return where + ": " + name.dump() + " is missing";
     } else if (keyword == "additionalProperties") {
       if (rule != false) throw std::logic_error("schema: additionalProperties other than false");
     } else if (keyword == "properties" || keyword == "patternProperties") {
       if (!value.is_object() || keyword == "patternProperties") continue;  // looked at together, below
       for (const auto& [name, member] : value.items()) {
-        const Json* member_schema = rule.contains(name) ? &rule[name] : nullptr;
+        const OrderedJson* member_schema = rule.contains(name) ? &rule[name] : nullptr;
         for (const auto& [pattern, pattern_schema] : schema["patternProperties"].items())
           if (member_schema == nullptr && std::regex_search(name, std::regex(pattern))) member_schema = &pattern_schema;
         if (member_schema == nullptr) return where + ": \"" + name + "\" is not allowed";
@@ -144,9 +144,13 @@ std::string violation(const Json& value, const Json& schema, const std::string& 
   return "";
 }
 
-Json schema() { return Json::parse(read_file(fs::path(RINGBENCH_SOURCE_DIR) / "configs" / "result.schema.json")); }
+OrderedJson schema() {
+  return OrderedJson::parse(read_file(fs::path(RINGBENCH_SOURCE_DIR) / "configs" / "result.schema.json"));
+}
 
-std::string schema_violation(const Result& r) { return violation(Json::parse(to_json_line(r)), schema(), "record"); }
+std::string schema_violation(const Result& r) {
+  return violation(OrderedJson::parse(to_json_line(r)), schema(), "record");
+}
 
 // Cells of one csv line, unquoted.
 std::vector<std::vector<std::string>> parse_csv(const std::string& text) {
@@ -177,7 +181,7 @@ std::vector<std::vector<std::string>> parse_csv(const std::string& text) {
 }  // namespace
 
 TEST_CASE("the schema says of every field what the table of fields says") {
-  const Json properties = schema()["properties"], required = schema()["required"];
+  const OrderedJson properties = schema()["properties"], required = schema()["required"];
   std::set<std::string> names;
   for (const Field& f : result_fields()) {
     const std::string name(f.name), type(f.type);
@@ -185,10 +189,10 @@ TEST_CASE("the schema says of every field what the table of fields says") {
     CHECK(names.insert(name).second);
     REQUIRE(properties.contains(name));
     CHECK(std::find(required.begin(), required.end(), name) != required.end());
-    Json expected = type == "numbers" || type == "strings" ? "array" : type;
-    if (f.nullable) expected = Json::array({expected, "null"});
+    OrderedJson expected = type == "numbers" || type == "strings" ? "array" : type;
+    if (f.nullable) expected = OrderedJson::array({expected, "null"});
     CHECK(properties[name]["type"] == expected);
-    if (type == "numbers") CHECK(properties[name]["items"]["type"] == Json::array({"number", "null"}));
+    if (type == "numbers") CHECK(properties[name]["items"]["type"] == OrderedJson::array({"number", "null"}));
     if (type == "strings") CHECK(properties[name]["items"]["type"] == "string");
   }
   CHECK(properties.size() == names.size());
@@ -210,7 +214,7 @@ TEST_CASE("records fit the schema, and records that are wrong do not") {
   wrong = full_result();
   wrong.point_id = "xyz";
   CHECK(schema_violation(wrong).find("record.point_id") == 0);
-  Json record = Json::parse(to_json_line(full_result()));
+  OrderedJson record = OrderedJson::parse(to_json_line(full_result()));
   record["surprise"] = 1;
   CHECK(violation(record, schema(), "record") == "record: \"surprise\" is not allowed");
   record.erase("surprise");
@@ -223,7 +227,7 @@ TEST_CASE("records fit the schema, and records that are wrong do not") {
 TEST_CASE("a json line is flat, in the order of the table, null where nothing applies") {
   const std::string line = to_json_line(full_result());
   CHECK(line.find('\n') == std::string::npos);
-  const Json record = Json::parse(line);
+  const OrderedJson record = OrderedJson::parse(line);
   size_t i = 0;
   for (const auto& [name, value] : record.items()) {
     if (i < result_fields().size()) CHECK(name == result_fields()[i].name);
@@ -233,20 +237,20 @@ TEST_CASE("a json line is flat, in the order of the table, null where nothing ap
   CHECK(i == result_fields().size() + 1);
   CHECK(record["tag_note"] == "a,b \"c\"\nd");
   CHECK(record["tok_s"] == full_result().tok_s);
-  const Json plain = Json::parse(to_json_line(measured("prefill", "3:1", 1)));
+  const OrderedJson plain = OrderedJson::parse(to_json_line(measured("prefill", "3:1", 1)));
   CHECK(plain["energy_j"].is_null());
   CHECK(plain["estimator"].is_null());
-  CHECK(plain["kernels"] == Json::array());
+  CHECK(plain["kernels"] == OrderedJson::array());
 }
 
 TEST_CASE("no NaN or infinity, anywhere") {
   Result r = measured("prefill", "3:1", std::nan(""));
   r.ci95_high = std::numeric_limits<double>::infinity();
   r.samples = {1, std::nan(""), -std::numeric_limits<double>::infinity()};
-  const Json record = Json::parse(to_json_line(r));
+  const OrderedJson record = OrderedJson::parse(to_json_line(r));
   CHECK(record["value"].is_null());
   CHECK(record["ci95_high"].is_null());
-  CHECK(record["samples"] == Json::array({1.0, nullptr, nullptr}));
+  CHECK(record["samples"] == OrderedJson::array({1.0, nullptr, nullptr}));
   CHECK(schema_violation(r) == "");
   for (const Format format : {Format::table, Format::md, Format::csv, Format::json, Format::jsonl}) {
     const std::string text = written(format, {r});
@@ -271,8 +275,8 @@ TEST_CASE("doubles survive json and csv bit for bit, in any locale") {
   const std::string json = written(Format::jsonl, {r}), csv = written(Format::csv, {r});
   std::locale::global(before);
 
-  CHECK(Json::parse(json)["samples"].get<Numbers>() == r.samples);
-  CHECK(Json::parse(json)["ctx"] == 393216);
+  CHECK(OrderedJson::parse(json)["samples"].get<Numbers>() == r.samples);
+  CHECK(OrderedJson::parse(json)["ctx"] == 393216);
   const auto rows = parse_csv(csv);
   REQUIRE(rows.size() == 2);
   const size_t column = static_cast<size_t>(std::find(rows[0].begin(), rows[0].end(), "samples") - rows[0].begin());
@@ -305,12 +309,12 @@ TEST_CASE("csv: a column for each field and tag, quoted where it must be, empty 
 
 TEST_CASE("json is one array, jsonl one record a line") {
   const std::vector<Result> two = {measured("prefill", "3:1", 1), measured("decode", "3:1", 2)};
-  CHECK(Json::parse(written(Format::json, two)).size() == 2);
-  CHECK(Json::parse(written(Format::json, {})) == Json::array());
+  CHECK(OrderedJson::parse(written(Format::json, two)).size() == 2);
+  CHECK(OrderedJson::parse(written(Format::json, {})) == OrderedJson::array());
   std::istringstream lines(written(Format::jsonl, two));
   std::string line;
   int count = 0;
-  for (; std::getline(lines, line); ++count) CHECK(Json::parse(line)["schema"] == "ringbench.point/1");
+  for (; std::getline(lines, line); ++count) CHECK(OrderedJson::parse(line)["schema"] == "ringbench.point/1");
   CHECK(count == 2);
 }
 
@@ -398,7 +402,7 @@ TEST_CASE("-o: the format by extension, the file made before anything runs, old 
   const OutputFile file(path.string(), Format::table);
   CHECK(read_file(path) == "old");
   file.write(std::vector<Result>{full_result()}, {});
-  CHECK(Json::parse(read_file(path)).size() == 1);
+  CHECK(OrderedJson::parse(read_file(path)).size() == 1);
 }
 
 TEST_CASE("what the machine says of itself") {

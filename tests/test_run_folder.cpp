@@ -25,7 +25,7 @@ RunPlan plan_named(const std::string& experiment) {
   return {experiment, {"ringbench", experiment}, "sha", "{}", "build"};
 }
 
-Result measured(const std::string& phase, const std::string& hybrid, double seconds) {
+Result timed(const std::string& phase, const std::string& hybrid, double seconds) {
   Result r;
   r.point_id = "0123456789abcdef";
   r.phase = phase;
@@ -61,9 +61,9 @@ TEST_CASE("a run's folder: every point on disk at once, run.json complete at the
     Json before = Json::parse(read_file(run / "run.json"));
     CHECK(before["exit_code"].is_null());
     CHECK(before["ended"].is_null());
-    r.append(measured("prefill", "3:1", 1));
-    CHECK(read_file(run / "points.jsonl") == to_json_line(measured("prefill", "3:1", 1)) + "\n");
-    Result failed = measured("decode", "3:1", 1);
+    r.append(timed("prefill", "3:1", 1));
+    CHECK(read_file(run / "points.jsonl") == to_json_line(timed("prefill", "3:1", 1)) + "\n");
+    Result failed = timed("decode", "3:1", 1);
     failed.status = "error";
     r.append(failed);
     CHECK(locks_in(results) == 2);  // the machine's and the run's
@@ -129,10 +129,10 @@ TEST_CASE("a results folder belongs to one run at a time") {
 TEST_CASE("a run is gone on with by the same plan and build alone, from its last whole line") {
   Folder folder;
   fs::path run;
-  const std::string line = to_json_line(measured("prefill", "3:1", 1)) + "\n";
+  const std::string line = to_json_line(timed("prefill", "3:1", 1)) + "\n";
   {
     RunFolder first(folder.path, plan_named("prefill"));
-    first.append(measured("prefill", "3:1", 1));
+    first.append(timed("prefill", "3:1", 1));
     run = first.path();
   }
   std::ofstream(run / "points.jsonl", std::ios::app) << line.substr(0, 40);  // killed while writing
@@ -143,7 +143,7 @@ TEST_CASE("a run is gone on with by the same plan and build alone, from its last
     CHECK(again.torn_line());
     CHECK(again.id() == run.filename());
     CHECK(read_file(run / "points.jsonl") == line);
-    again.append(measured("decode", "3:1", 1));
+    again.append(timed("decode", "3:1", 1));
     CHECK_THROWS_AS(RunFolder(folder.path, plan_named("prefill"), "", false), UsageError);  // two on one run
     again.finish(ExitCode::ok);
   }
@@ -171,7 +171,7 @@ TEST_CASE("a run is gone on with by the same plan and build alone, from its last
 
 TEST_CASE("a disk that fills up: said with what was kept, and no torn line is left") {
   Folder folder;
-  const std::string line = to_json_line(measured("prefill", "3:1", 1)) + "\n";
+  const std::string line = to_json_line(timed("prefill", "3:1", 1)) + "\n";
   // A child of our own, since a limit on file sizes cannot be lifted again: one line and a half fit.
   const pid_t child = fork();
   if (child == 0) {
@@ -179,9 +179,9 @@ TEST_CASE("a disk that fills up: said with what was kept, and no torn line is le
     const rlimit limit = {line.size() * 3 / 2, line.size() * 3 / 2};
     signal(SIGXFSZ, SIG_IGN);  // so that write() fails instead
     if (setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(99);
-    run.append(measured("prefill", "3:1", 1));
+    run.append(timed("prefill", "3:1", 1));
     try {
-      run.append(measured("prefill", "3:1", 1));
+      run.append(timed("prefill", "3:1", 1));
     } catch (const Failure& e) {
       const bool said = std::string(e.what()).find(". 1 point is kept.") != std::string::npos;
       _exit(e.code == ExitCode::environment && said && read_file(run.path() / "points.jsonl") == line ? 0 : 1);

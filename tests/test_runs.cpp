@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -17,16 +16,14 @@
 #include "harness/seal.h"
 #include "harness/words.h"
 #include "tests/catch.h"
+#include "tests/checks.h"
 #include "tests/folder.h"
 
 using namespace ringbench;
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 namespace {
-
-bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-void write(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
 
 Result row_of(int64_t ctx, const std::string& phase = "prefill") {
   Result r;
@@ -89,7 +86,7 @@ fs::path make_run(const fs::path& results, const Strings& ctx, const std::string
   plan.argv = {"ringbench", "prefill"};
   plan.sha = sha;
   plan.build = build;
-  Json points = Json::array();
+  OrderedJson points = OrderedJson::array();
   for (int64_t c = 1; c <= 4; ++c)
     points.push_back({{"point_id", row_of(c).point_id},
                       {"engine", "reference"},
@@ -100,7 +97,8 @@ fs::path make_run(const fs::path& results, const Strings& ctx, const std::string
                       {"hybrid", "3:1"},
                       {"ctx", c},
                       {"batch", 1}});
-  plan.json = Json{{"schema", "ringbench.plan/1"}, {"plan_sha", sha}, {"shard", "1/2"}, {"points", points}}.dump();
+  plan.json =
+      OrderedJson{{"schema", "ringbench.plan/1"}, {"plan_sha", sha}, {"shard", "1/2"}, {"points", points}}.dump();
   RunFolder folder(results, plan);
   for (const std::string& c : ctx) folder.append(row_of(std::stoll(c)));
   folder.finish(ExitCode::ok);
@@ -113,12 +111,12 @@ void replace_in(const fs::path& file, const std::string& from, const std::string
   std::string text = read_file(file);
   const size_t at = text.find(from);
   REQUIRE(at != std::string::npos);
-  write(file, text.replace(at, from.size(), to));
+  write_file(file, text.replace(at, from.size(), to));
 }
 
 std::string import_refusal(const std::string& csv) {
   Folder folder;
-  write(folder.path / "x.csv", csv);
+  write_file(folder.path / "x.csv", csv);
   try {
     import_csv(folder.path / "x.csv");
   } catch (const UsageError& e) {
@@ -132,11 +130,11 @@ std::string import_refusal(const std::string& csv) {
 TEST_CASE("a seal tells which lines were changed, removed or added, and goes on after a crash") {
   Folder folder;
   const fs::path points = folder.path / "points.jsonl";
-  write(points, "one\ntwo\nthree\n");
+  write_file(points, "one\ntwo\nthree\n");
   CHECK_FALSE(check_seal(folder.path).sealed);
   {
     Seal seal(folder.path);  // seals what is there
-    write(points, "one\ntwo\nthree\nfour\n");
+    write_file(points, "one\ntwo\nthree\nfour\n");
     seal.add("four");
   }
   SealCheck check = check_seal(folder.path);
@@ -145,25 +143,25 @@ TEST_CASE("a seal tells which lines were changed, removed or added, and goes on 
   CHECK(check.seals == 4);
   CHECK(check.changed.empty());
 
-  write(points, "one\ntoo\nthree\nFour\n");
+  write_file(points, "one\ntoo\nthree\nFour\n");
   CHECK(check_seal(folder.path).changed == std::vector<int64_t>{2, 4});  // not those between
   CHECK_THROWS_AS(Seal(folder.path), UsageError);
-  write(points, "one\ntwo\nthree\n");
+  write_file(points, "one\ntwo\nthree\n");
   CHECK(check_seal(folder.path).seals == 4);
   CHECK(check_seal(folder.path).lines == 3);
   CHECK(check_seal(folder.path).changed.empty());
-  write(points, "one\nthree\nfour\n");
+  write_file(points, "one\nthree\nfour\n");
   CHECK(check_seal(folder.path).changed == std::vector<int64_t>{2, 3});
 
   // Killed after a record and before its seal, or within the seal, or within the record.
-  write(points, "one\ntwo\nthree\nfour\nfive\n");
+  write_file(points, "one\ntwo\nthree\nfour\nfive\n");
   CHECK(check_seal(folder.path).lines == 5);
   CHECK(check_seal(folder.path).seals == 4);
-  write(folder.path / "points.sha256", read_file(folder.path / "points.sha256") + "0123");
+  write_file(folder.path / "points.sha256", read_file(folder.path / "points.sha256") + "0123");
   { const Seal seal(folder.path); }
   CHECK(check_seal(folder.path).seals == 5);
   CHECK(check_seal(folder.path).changed.empty());
-  write(points, "one\ntwo\nthree\nfour\nfive\nsi");
+  write_file(points, "one\ntwo\nthree\nfour\nfive\nsi");
   CHECK(check_seal(folder.path).torn_line);
   CHECK(check_seal(folder.path).lines == 5);
   CHECK_THROWS_AS(check_seal(folder.path / "none"), UsageError);
@@ -175,40 +173,40 @@ TEST_CASE("runs verify: whole runs pass, each kind of edit is named") {
   const Said whole = runs(results, "verify");
   INFO(whole.text);
   CHECK(whole.code == 0);
-  CHECK(holds(whole.text, "3 lines as written"));
-  CHECK(holds(whole.text, "as written: " + run.string()));
+  CHECK(contains(whole.text, "3 lines as written"));
+  CHECK(contains(whole.text, "as written: " + run.string()));
 
   const std::string points = read_file(run / "points.jsonl");
   replace_in(run / "points.jsonl", "\"value\":3.5", "\"value\":2.5");
   const Said edited = runs(results, "verify", {run.filename().string()});
   CHECK(edited.code == 1);
-  CHECK(holds(edited.text, "WRONG  points.jsonl:1: not as it was written\n"));
-  CHECK_FALSE(holds(edited.text, "points.jsonl:2"));
-  CHECK(holds(edited.text, "NOT as written: "));
+  CHECK(contains(edited.text, "WRONG  points.jsonl:1: not as it was written\n"));
+  CHECK_FALSE(contains(edited.text, "points.jsonl:2"));
+  CHECK(contains(edited.text, "NOT as written: "));
 
-  write(run / "points.jsonl", points + to_json_line(row_of(4)) + "\n");
+  write_file(run / "points.jsonl", points + to_json_line(row_of(4)) + "\n");
   const Said added = runs(results, "verify");
   CHECK(added.code == 1);
-  CHECK(holds(added.text, "points.jsonl:4: 1 line added afterwards"));
-  CHECK(holds(added.text, "run.json counts 3 ok; the records are 4 ok"));
+  CHECK(contains(added.text, "points.jsonl:4: 1 line added afterwards"));
+  CHECK(contains(added.text, "run.json counts 3 ok; the records are 4 ok"));
 
-  write(run / "points.jsonl", points.substr(0, points.find('\n') + 1));
-  CHECK(holds(runs(results, "verify").text, "points.jsonl has 1 line, but 3 were written"));
+  write_file(run / "points.jsonl", points.substr(0, points.find('\n') + 1));
+  CHECK(contains(runs(results, "verify").text, "points.jsonl has 1 line, but 3 were written"));
 
-  write(run / "points.jsonl", points);
+  write_file(run / "points.jsonl", points);
   replace_in(run / "plan.json", "\"plan_sha\":\"plan\"", "\"plan_sha\":\"other\"");
-  CHECK(holds(runs(results, "verify").text, "plan.json is not the plan that run.json names"));
+  CHECK(contains(runs(results, "verify").text, "plan.json is not the plan that run.json names"));
 
   fs::remove(run / "points.sha256");
-  CHECK(holds(runs(results, "verify").text, "not sealed"));
-  write(run / "points.jsonl", points + "{\"schema\":\n" + points);
-  CHECK(holds(runs(results, "verify").text, "points.jsonl:4: this is no JSON"));
+  CHECK(contains(runs(results, "verify").text, "not sealed"));
+  write_file(run / "points.jsonl", points + "{\"schema\":\n" + points);
+  CHECK(contains(runs(results, "verify").text, "points.jsonl:4: this is no JSON"));
 }
 
 TEST_CASE("runs list and show: what there is, and which were broken off") {
   Folder folder;
   const fs::path results = folder.path / "runs";
-  CHECK(holds(runs(results, "list").text, "no runs in"));
+  CHECK(contains(runs(results, "list").text, "no runs in"));
   const fs::path first = make_run(results, {"1", "2"});
   fs::path second;
   {
@@ -218,23 +216,23 @@ TEST_CASE("runs list and show: what there is, and which were broken off") {
   }
   const std::string text = runs(results, "list").text;
   INFO(text);
-  CHECK(holds(text, first.filename().string()));
-  CHECK(holds(text, "2 ok"));
-  CHECK(holds(text, "broken off"));
+  CHECK(contains(text, first.filename().string()));
+  CHECK(contains(text, "2 ok"));
+  CHECK(contains(text, "broken off"));
   RunsRequest request;
   request.action = "list";
   request.results = results;
   request.format = Format::json;
-  const Json json = Json::parse(runs(request).text);
+  const OrderedJson json = OrderedJson::parse(runs(request).text);
   REQUIRE(json.size() == 2);
-  for (const Json& run : json) CHECK(run["counts"]["ok"] == (run["command"] == "decode" ? 1 : 2));
+  for (const OrderedJson& run : json) CHECK(run["counts"]["ok"] == (run["command"] == "decode" ? 1 : 2));
 
   const std::string shown = runs(results, "show", {first.string()}).text;
-  CHECK(holds(shown, "command: ringbench prefill"));
-  CHECK(holds(shown, "3.500 s"));
+  CHECK(contains(shown, "command: ringbench prefill"));
+  CHECK(contains(shown, "3.500 s"));
   CHECK(runs(results, "show", {"nothing"}).code == 2);
   CHECK(runs(results, "list", {"extra"}).code == 2);
-  CHECK(holds(runs(results, "lst").text, "'lst' is none of list, show"));
+  CHECK(contains(runs(results, "lst").text, "'lst' is none of list, show"));
 }
 
 TEST_CASE("runs merge: parts of one plan become one run; what is missing or another's is said") {
@@ -244,26 +242,26 @@ TEST_CASE("runs merge: parts of one plan become one run; what is missing or anot
   const Said merged = runs(results, "merge", {a, b});
   INFO(merged.text);
   CHECK(merged.code == 1);
-  CHECK(holds(merged.text, "missing: prefill ring-nano-linear 3:1 ctx 3 bs 1 on reference\n"));
-  CHECK(holds(merged.text, "1 row in more than one run: the last one named counts"));
+  CHECK(contains(merged.text, "missing: prefill ring-nano-linear 3:1 ctx 3 bs 1 on reference\n"));
+  CHECK(contains(merged.text, "1 row in more than one run: the last one named counts"));
   const fs::path path = find_run("", results);
   const auto rows = read_records(path);
   REQUIRE(rows.size() == 3);
   for (const Result& r : rows) CHECK(r.run_id == path.filename());
-  CHECK(Json::parse(read_file(path / "plan.json"))["shard"] == "1/1");
+  CHECK(OrderedJson::parse(read_file(path / "plan.json"))["shard"] == "1/1");
 
   const std::string c = make_run(results, {"3"}).string();
   const Said all = runs(results, "merge", {path.string(), c});
   CHECK(all.code == 0);
-  CHECK(holds(all.text, "(4 points, 0 missing)"));
+  CHECK(contains(all.text, "(4 points, 0 missing)"));
 
   const std::string other = make_run(results, {"3"}, "another plan").string();
-  CHECK(holds(runs(results, "merge", {a, other}).text, "is of another plan than"));
+  CHECK(contains(runs(results, "merge", {a, other}).text, "is of another plan than"));
   RunsRequest request;
   request.action = "merge";
   request.results = results;
   request.words = {a, make_run(results, {"3", "4"}, "plan", "0.1.0 fffffff").string()};
-  CHECK(holds(runs(request).text, "was measured by another build (0.1.0 fffffff; the first by 0.1.0 4f2a9c1)"));
+  CHECK(contains(runs(request).text, "was measured by another build (0.1.0 fffffff; the first by 0.1.0 4f2a9c1)"));
   request.mix_builds = true;
   CHECK(runs(request).code == 0);
   CHECK(runs(results, "merge").code == 2);
@@ -271,10 +269,10 @@ TEST_CASE("runs merge: parts of one plan become one run; what is missing or anot
 
 TEST_CASE("runs import: foreign rows have our point ids, and say that they are foreign") {
   Folder folder;
-  write(folder.path / "others.csv",
-        "model,phase,ctx,gen,batch,engine,dtype,device,value,samples,tag_note\n"
-        "ring-mini-linear-2.0,prefill,131072,,1,vllm,bf16,NVIDIA H100,2.5,,\"a, b\"\n"
-        "somebody-elses,decode,1024,128,2,vllm,fp8,NVIDIA H100,,0.1;0.2;0.3;0.4;0.5;0.6,\n");
+  write_file(folder.path / "others.csv",
+             "model,phase,ctx,gen,batch,engine,dtype,device,value,samples,tag_note\n"
+             "ring-mini-linear-2.0,prefill,131072,,1,vllm,bf16,NVIDIA H100,2.5,,\"a, b\"\n"
+             "somebody-elses,decode,1024,128,2,vllm,fp8,NVIDIA H100,,0.1;0.2;0.3;0.4;0.5;0.6,\n");
   const auto rows = import_csv(folder.path / "others.csv");
   REQUIRE(rows.size() == 2);
   Plan plan;
@@ -303,26 +301,26 @@ TEST_CASE("runs import: foreign rows have our point ids, and say that they are f
   const Said said = runs(results, "import", {(folder.path / "others.csv").string()});
   INFO(said.text);
   CHECK(said.code == 0);
-  CHECK(holds(said.text, "(2 points, measured elsewhere)"));
+  CHECK(contains(said.text, "(2 points, measured elsewhere)"));
   CHECK(read_records(find_run("", results)).size() == 2);
 
   const std::string header = "model,phase,ctx,engine,dtype,device,value", row = "tiny,prefill,64,x,f32,d,1\n";
   CHECK(import_refusal(header + "\n" + row).empty());
   CHECK(import_refusal(header + ",modle\n") ==
         "x.csv:1: column 'modle' is no field of the record. Did you mean model?");
-  CHECK(holds(import_refusal(header + ",point_id\n"), "is filled in by the import"));
-  CHECK(holds(import_refusal(header + ",ctx\n"), "column 'ctx' is there twice"));
+  CHECK(contains(import_refusal(header + ",point_id\n"), "is filled in by the import"));
+  CHECK(contains(import_refusal(header + ",ctx\n"), "column 'ctx' is there twice"));
   CHECK(import_refusal("model,phase\n") == "x.csv:1: the column 'ctx' is missing.");
   CHECK(import_refusal(header + "\ntiny,prefill\n") == "x.csv:2: 2 cells, but 7 columns.");
   CHECK(import_refusal(header + "\ntiny,prefill,,x,f32,d,1\n") == "x.csv:2: ctx is empty.");
-  CHECK(holds(import_refusal(header + "\ntiny,prefill,6x,x,f32,d,1\n"), "x.csv:2: ctx: '6x' is not"));
-  CHECK(holds(import_refusal(header + "\ntiny,prefill,64,x,f32,d,fast\n"), "value: 'fast' is not of type number"));
-  CHECK(holds(import_refusal(header + "\ntiny,prefill,64,x,f32,d,\n"), "neither value nor samples"));
-  CHECK(holds(import_refusal(header + "\ntiny,train,64,x,f32,d,1\n"), "gen is empty"));
-  CHECK(holds(import_refusal(header + ",gen\nother,train,64,x,f32,d,1,2\n"), "phase is 'train'; it can be prefill"));
-  CHECK(holds(import_refusal(header + "\n" + row + row), "x.csv:3: the same point as line 2"));
-  CHECK(holds(import_refusal(""), "it is empty"));
-  CHECK(holds(import_refusal(header + ",hybrid\ntiny,prefill,64,x,f32,d,1,5:2\n"), "x.csv:2: --hybrid"));
+  CHECK(contains(import_refusal(header + "\ntiny,prefill,6x,x,f32,d,1\n"), "x.csv:2: ctx: '6x' is not"));
+  CHECK(contains(import_refusal(header + "\ntiny,prefill,64,x,f32,d,fast\n"), "value: 'fast' is not of type number"));
+  CHECK(contains(import_refusal(header + "\ntiny,prefill,64,x,f32,d,\n"), "neither value nor samples"));
+  CHECK(contains(import_refusal(header + "\ntiny,train,64,x,f32,d,1\n"), "gen is empty"));
+  CHECK(contains(import_refusal(header + ",gen\nother,train,64,x,f32,d,1,2\n"), "phase is 'train'; it can be prefill"));
+  CHECK(contains(import_refusal(header + "\n" + row + row), "x.csv:3: the same point as line 2"));
+  CHECK(contains(import_refusal(""), "it is empty"));
+  CHECK(contains(import_refusal(header + ",hybrid\ntiny,prefill,64,x,f32,d,1,5:2\n"), "x.csv:2: --hybrid"));
 }
 
 TEST_CASE("exports: llama-bench's array, llm-d's reports, and csv") {
@@ -336,7 +334,7 @@ TEST_CASE("exports: llama-bench's array, llm-d's reports, and csv") {
     CHECK(write_export(out, name, rows, {}) == left_out);
     return out.str();
   };
-  const Json bench = Json::parse(exported("llama-bench", 2));
+  const OrderedJson bench = OrderedJson::parse(exported("llama-bench", 2));
   REQUIRE(bench.size() == 3);
   CHECK(bench[0]["n_prompt"] == 512);
   CHECK(bench[0]["n_gen"] == 0);
@@ -353,25 +351,25 @@ TEST_CASE("exports: llama-bench's array, llm-d's reports, and csv") {
 
   std::istringstream documents(exported("llm-d", 1));
   std::string line, text;
-  std::vector<Json> reports;
+  std::vector<OrderedJson> reports;
   while (std::getline(documents, line))
     if (line == "---") {
-      if (!text.empty()) reports.push_back(Json::parse(text));
+      if (!text.empty()) reports.push_back(OrderedJson::parse(text));
       text.clear();
     } else {
       text += line + "\n";
     }
-  reports.push_back(Json::parse(text));
+  reports.push_back(OrderedJson::parse(text));
   REQUIRE(reports.size() == 4);
   CHECK(reports[0]["version"] == "0.2");
-  const Json& aggregate = reports[0]["results"]["request_performance"]["aggregate"];
+  const OrderedJson& aggregate = reports[0]["results"]["request_performance"]["aggregate"];
   CHECK(aggregate["latency"]["time_to_first_token"]["units"] == "s");
   CHECK(aggregate["latency"]["time_to_first_token"]["p50"] == 3.5);
   CHECK(aggregate["requests"]["total"] == 6);
   CHECK(reports[1]["scenario"]["stack"][0]["standardized"]["role"] == "decode");
   CHECK(reports[0]["run"]["uid"] != reports[1]["run"]["uid"]);
 
-  CHECK(holds(exported("csv", 0), "schema,run_id,point_id"));
+  CHECK(contains(exported("csv", 0), "schema,run_id,point_id"));
   std::ostringstream out;
   CHECK_THROWS_AS(write_export(out, "xml", rows, {}), UsageError);
   CHECK(write_export(out, "llama-bench", {}, {}) == 0);
@@ -392,11 +390,11 @@ TEST_CASE("sql loads into sqlite3 with every quote in its place, twice into one 
   r.interleaved = true;
   std::ostringstream out;
   write_results(out, Format::sql, std::vector<Result>{r, row_of(2)});
-  write(folder.path / "a.sql", out.str());
+  write_file(folder.path / "a.sql", out.str());
   const std::string database = (folder.path / "x.db").string();
   const auto query = [&](const std::string& sql) {
     const std::string answer = (folder.path / "answer").string();
-    write(folder.path / "q.sql", sql);
+    write_file(folder.path / "q.sql", sql);
     const std::string command =
         "sqlite3 -bail '" + database + "' <'" + (folder.path / "q.sql").string() + "' >'" + answer + "' 2>&1";
     REQUIRE(std::system(command.c_str()) == 0);

@@ -13,7 +13,7 @@ using Json = nlohmann::json;
 
 namespace {
 
-Json golden() {
+Json golden_sampling() {
   std::ifstream in(RINGBENCH_SOURCE_DIR "/tests/goldens/sampling.json");
   return Json::parse(in);
 }
@@ -27,7 +27,7 @@ std::vector<double> some_logits(size_t n) {
 }  // namespace
 
 TEST_CASE("probabilities are those of Hugging Face transformers", "[sampling]") {
-  const Json cases = golden().at("cases");
+  const Json cases = golden_sampling().at("cases");
   REQUIRE(cases.size() == 32);
   for (const Json& c : cases) {
     INFO(c.at("name").get<std::string>());

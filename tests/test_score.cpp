@@ -15,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string write(const Folder& folder, const std::string& name, const std::string& text) {
+std::string put(const Folder& folder, const std::string& name, const std::string& text) {
   std::ofstream(folder.path / name) << text;
   return name;
 }
@@ -43,9 +43,9 @@ Json scored(const Folder& folder, const std::string& line) {
   return Json::parse(r.out);
 }
 
-std::string refusal(const std::string& text, const std::string& flags = "") {
+std::string score_refusal(const std::string& text, const std::string& flags = "") {
   const Folder folder;
-  write(folder, "f.jsonl", text);
+  put(folder, "f.jsonl", text);
   const Ran r = run("score f.jsonl " + flags, folder.path);
   CHECK(r.code == 2);
   CHECK(r.out.empty());
@@ -56,8 +56,8 @@ std::string refusal(const std::string& text, const std::string& flags = "") {
 
 TEST_CASE("verdicts and counts of the same samples give the same scores", "[score]") {
   const Folder folder;
-  write(folder, "v.jsonl", verdicts);
-  write(folder, "c.jsonl", counts);
+  put(folder, "v.jsonl", verdicts);
+  put(folder, "c.jsonl", counts);
   const Json v = scored(folder, "v.jsonl --metric avg@4,pass@2,gpass@4:0.5"),
              c = scored(folder, "c.jsonl --metric avg@4,pass@2,gpass@4:0.5");
   REQUIRE(v.size() == 3);
@@ -79,14 +79,14 @@ TEST_CASE("verdicts and counts of the same samples give the same scores", "[scor
 
 TEST_CASE("a majority counts right answers as one, and equal wrong ones, however they are written", "[score]") {
   const Folder folder;
-  write(folder, "v.jsonl", verdicts);
+  put(folder, "v.jsonl", verdicts);
   const Json standard = scored(folder, "v.jsonl");
   REQUIRE(standard.size() == 2);
   CHECK(standard[0]["metric"] == "avg@4");
   CHECK(standard[1]["metric"] == "maj@4");
   CHECK(standard[1]["value"] == 0.5);  // a: "1/2" and "0.5" against one "2"; 7: two of "3" against one "4"
   CHECK(scored(folder, "v.jsonl --metric cons@4")[0]["value"] == 0.5);
-  write(folder, "w.jsonl", R"({"id": "a", "verdict": "incorrect", "extracted": "\\frac{1}{2}"}
+  put(folder, "w.jsonl", R"({"id": "a", "verdict": "incorrect", "extracted": "\\frac{1}{2}"}
 {"id": "a", "verdict": "incorrect", "extracted": "0.5"}
 {"id": "a", "verdict": "correct", "extracted": "3"}
 {"id": "a", "verdict": "incorrect", "extracted": "7"}
@@ -96,7 +96,7 @@ TEST_CASE("a majority counts right answers as one, and equal wrong ones, however
 
 TEST_CASE("the table says what was cut off, and the published score's place", "[score]") {
   const Folder folder;
-  write(folder, "v.jsonl", verdicts);
+  put(folder, "v.jsonl", verdicts);
   const Ran r = run("score v.jsonl --published 38", folder.path);
   INFO(r.out << r.err);
   CHECK(r.code == 0);
@@ -110,11 +110,11 @@ TEST_CASE("the table says what was cut off, and the published score's place", "[
 
 TEST_CASE("two files of the same questions are compared question by question, in any order", "[score]") {
   const Folder folder;
-  write(folder, "a.jsonl", R"({"id": "p", "n": 1, "c": 1}
+  put(folder, "a.jsonl", R"({"id": "p", "n": 1, "c": 1}
 {"id": "q", "n": 1, "c": 1}
 {"id": "r", "n": 1, "c": 0}
 )");
-  write(folder, "b.jsonl", R"({"id": "r", "n": 1, "c": 0}
+  put(folder, "b.jsonl", R"({"id": "r", "n": 1, "c": 0}
 {"id": "q", "n": 1, "c": 0}
 {"id": "p", "n": 1, "c": 1}
 )");
@@ -124,13 +124,13 @@ TEST_CASE("two files of the same questions are compared question by question, in
   const Ran table = run("score a.jsonl --against b.jsonl", folder.path);
   CHECK(table.out.find("+33.3") != std::string::npos);
   CHECK(table.out.find("80 % power") != std::string::npos);
-  write(folder, "c.jsonl", R"({"id": "p", "n": 1, "c": 1})");
+  put(folder, "c.jsonl", R"({"id": "p", "n": 1, "c": 1})");
   CHECK(run("score a.jsonl --against c.jsonl", folder.path).err.find("c.jsonl has no question q") != std::string::npos);
   CHECK(run("score c.jsonl --against a.jsonl", folder.path).err.find("3 questions, not 1") != std::string::npos);
 }
 
 TEST_CASE("too few samples are an error that names the question, never wrong answers", "[score]") {
-  const std::string err = refusal(verdicts, "--metric avg@8");
+  const std::string err = score_refusal(verdicts, "--metric avg@8");
   CHECK(err.find("question a has 4 samples, avg@8 needs 8") != std::string::npos);
   CHECK(err.find("A missing sample is not a wrong one") != std::string::npos);
 }
@@ -140,24 +140,24 @@ TEST_CASE("files and metrics that cannot be scored are refused with their line",
     INFO(err);
     CHECK(err.find(what) != std::string::npos);
   };
-  says(refusal("{\"id\": \"a\", \"n\": 4}"), "f.jsonl:1: \"c\" is missing");
-  says(refusal("{\"id\": \"a\", \"n\": 4, \"c\": 5}"), "c = 5 right samples of n = 4");
-  says(refusal("{\"id\": \"a\", \"n\": 0, \"c\": 0}"), "a question needs a sample");
-  says(refusal(counts + counts), "f.jsonl:3: question a is there twice");
-  says(refusal(verdicts + R"({"id": "a", "sample": 2, "verdict": "correct"})"),
+  says(score_refusal("{\"id\": \"a\", \"n\": 4}"), "f.jsonl:1: \"c\" is missing");
+  says(score_refusal("{\"id\": \"a\", \"n\": 4, \"c\": 5}"), "c = 5 right samples of n = 4");
+  says(score_refusal("{\"id\": \"a\", \"n\": 0, \"c\": 0}"), "a question needs a sample");
+  says(score_refusal(counts + counts), "f.jsonl:3: question a is there twice");
+  says(score_refusal(verdicts + R"({"id": "a", "sample": 2, "verdict": "correct"})"),
        "sample 2 of question a is there twice");
-  says(refusal(verdicts + counts), "verdicts and counts do not go together");
-  says(refusal(R"({"id": "a", "verdict": "right"})"), "'right' is none of correct");
-  says(refusal(R"({"id": "a", "verdict": "gold_unparsable"})"), "no verdict: gold_unparsable");
-  says(refusal(R"({"verdict": "correct"})"), "\"id\" is missing");
-  says(refusal(R"({"id": [1], "verdict": "correct"})"), "expected a text or an integer");
-  says(refusal(R"({"id": "a", "sample": "x", "verdict": "correct"})"), "\"sample\": expected an integer");
-  says(refusal(R"({"id": "a"})"), "neither a \"verdict\" nor counts");
-  says(refusal("not json"), "f.jsonl:1: not a JSON object");
-  says(refusal(""), "it holds no samples");
-  says(refusal(counts, "--metric maj@2"), "maj@2 needs verdicts");
+  says(score_refusal(verdicts + counts), "verdicts and counts do not go together");
+  says(score_refusal(R"({"id": "a", "verdict": "right"})"), "'right' is none of correct");
+  says(score_refusal(R"({"id": "a", "verdict": "gold_unparsable"})"), "no verdict: gold_unparsable");
+  says(score_refusal(R"({"verdict": "correct"})"), "\"id\" is missing");
+  says(score_refusal(R"({"id": [1], "verdict": "correct"})"), "expected a text or an integer");
+  says(score_refusal(R"({"id": "a", "sample": "x", "verdict": "correct"})"), "\"sample\": expected an integer");
+  says(score_refusal(R"({"id": "a"})"), "neither a \"verdict\" nor counts");
+  says(score_refusal("not json"), "f.jsonl:1: not a JSON object");
+  says(score_refusal(""), "it holds no samples");
+  says(score_refusal(counts, "--metric maj@2"), "maj@2 needs verdicts");
   for (const char* metric : {"avg", "avg@0", "avg@x", "mean@4", "pass@2:0.5", "gpass@4", "gpass@4:2", "gpass@4:"})
-    says(refusal(counts, std::string("--metric ") + metric), std::string("--metric: '") + metric + "'");
+    says(score_refusal(counts, std::string("--metric ") + metric), std::string("--metric: '") + metric + "'");
   says(run("score").err, "which file");
   says(run("score nowhere.jsonl").err, "cannot read 'nowhere.jsonl'");
 }

@@ -14,6 +14,7 @@
 #include "harness/failure.h"
 #include "harness/measure.h"
 #include "tests/catch.h"
+#include "tests/checks.h"
 #include "tests/fake_server.h"
 #include "tests/program.h"
 
@@ -21,8 +22,6 @@ using namespace ringbench;
 namespace fs = std::filesystem;
 
 namespace {
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != text.npos; }
 
 // Not there, or there only until its parent asks how it ended.
 bool is_gone(pid_t process) {

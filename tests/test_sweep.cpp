@@ -13,6 +13,7 @@
 #include "harness/sweep.h"
 #include "tests/catch.h"
 #include "tests/folder.h"
+#include "tests/json_file.h"
 #include "tests/program.h"
 
 using namespace ringbench;
@@ -37,13 +38,6 @@ std::string plan_with(const std::string& grids) {
 }
 
 void write_plan(const fs::path& file, const std::string& grids) { std::ofstream(file) << plan_with(grids); }
-
-std::vector<Json> rows_of(const fs::path& points) {
-  std::vector<Json> rows;
-  std::istringstream lines(read_file(points));
-  for (std::string line; std::getline(lines, line);) rows.push_back(Json::parse(line));
-  return rows;
-}
 
 std::string key_of(const Json& row) { return row["point_id"].get<std::string>() + row["engine"].get<std::string>(); }
 
@@ -177,7 +171,7 @@ TEST_CASE("kill -9 loses at most the point in flight; --resume measures what is 
   REQUIRE(r.code == 0);
   CHECK(r.err.find("points are there") != std::string::npos);
   CHECK(read_file(points).starts_with(before));
-  const std::vector<Json> rows = rows_of(points);
+  const std::vector<Json> rows = json_lines(points);
   CHECK(rows.size() == all);
   std::set<std::string> keys;
   for (const Json& row : rows) {
@@ -218,7 +212,7 @@ TEST_CASE("Ctrl-C says how to go on, and that command does") {
   INFO(command << "\n" << r.err);
   REQUIRE(r.code == 0);
   CHECK(r.err.find("2 of 3 points are there") != std::string::npos);
-  CHECK(rows_of(run_folder(runs) / "points.jsonl").size() == 3);
+  CHECK(json_lines(run_folder(runs) / "points.jsonl").size() == 3);
 }
 
 TEST_CASE("--retry measures points without a number again, of the kind that is named") {
@@ -228,16 +222,16 @@ TEST_CASE("--retry measures points without a number again, of the kind that is n
       "prefill --model tiny --zip ctx,batch --ctx 64,1000M --batch 1,1000 --hybrid model,7:1 --reps 1";
   REQUIRE(run(line, folder.path).code == 1);
   const fs::path points = run_folder(folder.path / "results/runs") / "points.jsonl";
-  CHECK(rows_of(points).size() == 4);
+  CHECK(json_lines(points).size() == 4);
   CHECK(run(line + " --resume", folder.path).code == 1);
-  CHECK(rows_of(points).size() == 4);  // nothing is left to do
+  CHECK(json_lines(points).size() == 4);  // nothing is left to do
   const Ran oom = run(line + " --resume --retry oom", folder.path);
   CHECK(oom.code == 1);
-  CHECK(rows_of(points).size() == 5);
-  CHECK(rows_of(points).back()["status"] == "oom_predicted");
+  CHECK(json_lines(points).size() == 5);
+  CHECK(json_lines(points).back()["status"] == "oom_predicted");
   CHECK(oom.out.find("4 points, 3 failed") != std::string::npos);  // a point counts once
   run(line + " --resume --retry failed", folder.path);
-  CHECK(rows_of(points).size() == 7);
+  CHECK(json_lines(points).size() == 7);
   CHECK(run(line + " --retry failed", folder.path).code == 2);
 }
 
@@ -343,7 +337,7 @@ TEST_CASE("the crossover is looked for between the contexts of the plan, and its
   INFO(r.out << r.err);
   REQUIRE(r.code == 0);
   CHECK(r.out.find("crossover decode 3:1: ") != std::string::npos);
-  for (const Json& row : rows_of(run_folder(folder.path / "results/runs") / "points.jsonl")) {
+  for (const Json& row : json_lines(run_folder(folder.path / "results/runs") / "points.jsonl")) {
     CHECK(row["interleaved"] == true);
     CHECK(row["ctx"].get<int64_t>() >= 16);
     CHECK(row["ctx"].get<int64_t>() <= 2048);
@@ -364,6 +358,6 @@ TEST_CASE("a crossover whose points have no number is said to be not found, and 
   INFO(r.out << r.err);
   CHECK(r.code == 1);
   CHECK(r.out.find("crossover decode 3:1: not found, a point has no number: decode 3:1 ctx ") != std::string::npos);
-  const std::vector<Json> rows = rows_of(run_folder(folder.path / "results/runs") / "points.jsonl");
+  const std::vector<Json> rows = json_lines(run_folder(folder.path / "results/runs") / "points.jsonl");
   CHECK(std::any_of(rows.begin(), rows.end(), [](const Json& row) { return row["status"] == "oom_predicted"; }));
 }

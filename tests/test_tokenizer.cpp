@@ -2,8 +2,6 @@
 // plainest way to merge, long and awkward texts in linear time, damaged files, and the command `tokenize`.
 #include "evals/tokenizer.h"
 
-#include <sys/wait.h>
-
 #include <chrono>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -12,8 +10,11 @@
 #include "evals/byte_pairs.h"
 #include "evals/unicode.h"
 #include "tests/catch.h"
+#include "tests/checks.h"
 #include "tests/folder.h"
 #include "tests/golden.h"
+#include "tests/json_file.h"
+#include "tests/program.h"
 
 using namespace ringbench;
 namespace fs = std::filesystem;
@@ -23,18 +24,10 @@ namespace {
 
 const fs::path folder = goldens() / "tokenizer";
 
-Json read_json(const fs::path& path) { return Json::parse(read_file(path)); }
-
 Tokenizer with_changes(const std::function<void(Json&)>& change) {
   Json file = read_json(folder / "v1" / "tokenizer.json");
   change(file);
   return Tokenizer::parse(file.dump(), "tokenizer.json");
-}
-
-std::string repeated(const std::string& text, size_t times) {
-  std::string all;
-  for (size_t i = 0; i < times; ++i) all += text;
-  return all;
 }
 
 }  // namespace
@@ -236,38 +229,22 @@ TEST_CASE("damaged and other kinds of tokenizer.json are refused by file and key
   CHECK_THROWS_WITH(Tokenizer::load(empty.path), "there is no tokenizer.json in " + empty.path.string() + ".");
 }
 
-namespace {
-
-struct Ran {
-  int code = -1;
-  std::string out, err;
-};
-
-Ran run(const std::string& command, const Folder& where) {
-  const std::string prefix = (where.path / "run").string();
-  const int status = std::system(("cd '" + where.path.string() + "' && R='" RINGBENCH_PROGRAM "'; { " + command +
-                                  "\n} >'" + prefix + ".out' 2>'" + prefix + ".err'")
-                                     .c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(prefix + ".out"), read_file(prefix + ".err")};
-}
-
-}  // namespace
-
 TEST_CASE("tokenize: one line for each line, and back; bad lines are named and nothing is left half done") {
   const Folder where;
   const std::string model = " --model '" + (folder / "v2").string() + "' ";
   std::ofstream(where.path / "in.jsonl") << "{\"text\": \"<role>1+1\"}\n{\"text\": \"\"}\n{\"text\": \"\\u00e9\"}\n";
-  REQUIRE(run("$R tokenize" + model + "--in in.jsonl --out ids.jsonl", where).code == 0);
+  REQUIRE(shell("$R tokenize" + model + "--in in.jsonl --out ids.jsonl", where.path).code == 0);
   CHECK(read_file(where.path / "ids.jsonl") == "{\"ids\":[1404,16,10,16]}\n{\"ids\":[]}\n{\"ids\":[127,102]}\n");
-  REQUIRE(run("$R tokenize" + model + "--in ids.jsonl --out out.jsonl --decode", where).code == 0);
+  REQUIRE(shell("$R tokenize" + model + "--in ids.jsonl --out out.jsonl --decode", where.path).code == 0);
   CHECK(read_file(where.path / "out.jsonl") == "{\"text\":\"<role>1+1\"}\n{\"text\":\"\"}\n{\"text\":\"\xC3\xA9\"}\n");
-  REQUIRE(run("$R tokenize" + model + "--in ids.jsonl --out out.jsonl --decode --skip-special", where).code == 0);
+  REQUIRE(shell("$R tokenize" + model + "--in ids.jsonl --out out.jsonl --decode --skip-special", where.path).code ==
+          0);
   CHECK(read_file(where.path / "out.jsonl").find("{\"text\":\"1+1\"}\n") == 0);
 
   std::ofstream(where.path / "bad.jsonl") << "{\"text\": \"a\"}\n{\"txt\": \"b\"}\n";
   const auto refuses = [&](const std::string& flags, const std::string& message) {
     INFO(flags);
-    const Ran r = run("$R tokenize " + flags, where);
+    const Ran r = shell("$R tokenize " + flags, where.path);
     CHECK(r.code == 2);
     CHECK(r.out.empty());
     CHECK(r.err.find("error: " + message) == 0);
@@ -296,7 +273,7 @@ TEST_CASE("loss --text is loss --tokens of the tokenizer's ids") {
   std::ofstream(where.path / "text.jsonl") << Json({{"text", text}}) << "\n" << Json({{"text", ""}}) << "\n";
   std::ofstream(where.path / "ids.json") << Json({{"input_ids", Tokenizer::load(model).encode(text)}});
   const auto rows_of = [&](const std::string& flags) {
-    Json rows = Json::parse(run("$R loss --weights model --ctx 100 --json -q " + flags, where).out);
+    Json rows = Json::parse(shell("$R loss --weights model --ctx 100 --json -q " + flags, where.path).out);
     for (Json& row : rows) row.erase("source");
     return rows;
   };
@@ -306,7 +283,7 @@ TEST_CASE("loss --text is loss --tokens of the tokenizer's ids") {
   CHECK(rows_of("--text text.jsonl") == by_ids);
 
   const auto refuses = [&](const std::string& more, const std::string& message) {
-    const Ran r = run("$R loss " + more, where);
+    const Ran r = shell("$R loss " + more, where.path);
     CHECK(r.code == 2);
     CHECK(r.err.find("error: " + message) == 0);
   };

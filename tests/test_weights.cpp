@@ -9,23 +9,22 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <limits>
 #include <numeric>
-#include <optional>
 #include <set>
 
 #include "reference/random.h"
 #include "reference/weights.h"
 #include "tests/catch.h"
+#include "tests/folder.h"
+#include "tests/golden.h"
+#include "tests/preset.h"
+#include "tests/variable.h"
 
 using namespace ringbench;
 namespace fs = std::filesystem;
 
 namespace {
-
-const fs::path goldens = fs::path(RINGBENCH_SOURCE_DIR) / "tests" / "goldens";
-const fs::path presets = fs::path(RINGBENCH_SOURCE_DIR) / "configs" / "models";
 
 class TemporaryFolder {
  public:
@@ -40,13 +39,6 @@ class TemporaryFolder {
   }
   fs::path path;
 };
-
-std::string read_file(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-void write_file(const fs::path& path, const std::string& content) { std::ofstream(path, std::ios::binary) << content; }
 
 // The message of the WeightsError that `action` throws; empty if it throws none.
 template <class Action> std::string error_of(Action action) {
@@ -135,7 +127,7 @@ HostTensor filled(DType dtype, std::vector<int64_t> shape, int byte = 0) {
   return tensor;
 }
 
-HostTensor copy_of(const HostTensorView& view) {
+HostTensor owned(const HostTensorView& view) {
   HostTensor tensor(view.dtype, view.shape);
   std::memcpy(tensor.raw(), view.data, static_cast<size_t>(view.bytes()));
   return tensor;
@@ -167,20 +159,6 @@ std::string parse_error_of(const std::string& image) {
                                     reinterpret_cast<const std::byte*>(image.data()) + image.size());
   return error_of([&] { SafeTensors::parse_header(file, "some.safetensors"); });
 }
-
-// An environment variable for the length of a test.
-class Environment {
- public:
-  Environment(const char* name, const std::string& value) : name_(name) {
-    if (const char* old = std::getenv(name)) old_ = old;
-    ::setenv(name, value.c_str(), 1);
-  }
-  ~Environment() { old_ ? ::setenv(name_, old_->c_str(), 1) : ::unsetenv(name_); }
-
- private:
-  const char* name_;
-  std::optional<std::string> old_;
-};
 
 }  // namespace
 
@@ -394,14 +372,12 @@ TEST_CASE("parameters of every preset are the published ones", "[weights]") {
                       {"gpt-oss-20b", 20'914'757'184, 4'187'440'704, 3'029'173'824}};
   for (const Row& row : rows) {
     INFO(row.preset);
-    const auto counts = count_parameters(ModelConfig::load(presets / (std::string(row.preset) + ".json")));
+    const auto counts = count_parameters(preset(row.preset));
     REQUIRE(counts.total == row.total);
     REQUIRE(counts.active == row.active);
     REQUIRE(counts.active_non_embedding == row.active_non_embedding);
   }
-  const auto tensors = [](const char* preset) {
-    return expected_tensors(ModelConfig::load(presets / (std::string(preset) + ".json"))).size();
-  };
+  const auto tensors = [](const char* name) { return expected_tensors(preset(name)).size(); };
   REQUIRE(tensors("ring-mini-linear-2.0") == 14'845);
   REQUIRE(tensors("ring-flash-linear-2.0") == 24'217);
   REQUIRE(tensors("ring-lite-linear") == 5'651);
@@ -409,7 +385,7 @@ TEST_CASE("parameters of every preset are the published ones", "[weights]") {
 
 TEST_CASE("total parameters are the sizes of all tensors, tied embeddings once, MTP apart", "[weights]") {
   std::vector<ModelConfig> configs{small_config(), small_gpt_oss()};
-  for (const auto& preset : fs::directory_iterator(presets)) configs.push_back(ModelConfig::load(preset.path()));
+  for (const auto& file : fs::directory_iterator(presets())) configs.push_back(ModelConfig::load(file.path()));
   for (ModelConfig config : configs) {
     INFO(config.name);
     config.num_nextn_predict_layers = 0;
@@ -428,7 +404,7 @@ TEST_CASE("total parameters are the sizes of all tensors, tied embeddings once, 
 
 TEST_CASE("every golden checkpoint fits its config, and is read as it is stored", "[weights]") {
   int checkpoints = 0;
-  for (const auto& folder : fs::directory_iterator(goldens)) {
+  for (const auto& folder : fs::directory_iterator(goldens())) {
     if (!fs::exists(folder.path() / "config.json")) continue;
     INFO(folder.path());
     const ModelConfig config = ModelConfig::load(folder.path() / "config.json");
@@ -456,7 +432,7 @@ TEST_CASE("every golden checkpoint fits its config, and is read as it is stored"
 }
 
 TEST_CASE("an MTP layer is skipped by a model that runs without, a main layer too many is not", "[weights]") {
-  const fs::path folder = goldens / "v2_softmax_mtp";
+  const fs::path folder = goldens() / "v2_softmax_mtp";
   ModelConfig config = ModelConfig::load(folder / "config.json");
   config.num_nextn_predict_layers = 0;
   REQUIRE_FALSE(Weights::load(config, folder).contains("model.layers.3.eh_proj.weight"));
@@ -557,14 +533,14 @@ TEST_CASE("tensors that are not aligned are read all the same", "[weights]") {
 
 TEST_CASE("MXFP4 blocks unpack to the published code's values, beside experts stored plain", "[weights]") {
   const TemporaryFolder folder;
-  const SafeTensors golden = SafeTensors::open(goldens / "mxfp4.safetensors");
+  const SafeTensors golden = SafeTensors::open(goldens() / "mxfp4.safetensors");
   const ModelConfig config = small_gpt_oss();
   const std::string name = "model.layers.0.mlp.experts.gate_up_proj";
   const TensorSpec spec = specs_of(config).at(name);
   Tensors tensors = random_tensors(config);
   tensors.erase(name);
-  tensors[name + "_blocks"] = copy_of(golden.at("gate_up_proj_blocks"));
-  tensors[name + "_scales"] = copy_of(golden.at("gate_up_proj_scales"));
+  tensors[name + "_blocks"] = owned(golden.at("gate_up_proj_blocks"));
+  tensors[name + "_scales"] = owned(golden.at("gate_up_proj_scales"));
   const auto save = [&] { write_tensors(folder.path / "model.safetensors", tensors); };
   const auto load_error = [&] {
     save();
@@ -750,7 +726,7 @@ TEST_CASE("an absent, empty or odd path is refused by name", "[weights]") {
   REQUIRE(says(error_of([&] { SafeTensors::open("/dev/null"); }), {"/dev/null", "not a file"}));
   write_file(folder.path / "model.safetensors", "");
   REQUIRE(says(error_of([&] { SafeTensors::open(folder.path); }), {"model.safetensors", "too few"}));
-  REQUIRE(says(error_of([&] { SafeTensors::open(goldens / "qwen3").at("no.such"); }), {"qwen3", "\"no.such\""}));
+  REQUIRE(says(error_of([&] { SafeTensors::open(goldens() / "qwen3").at("no.such"); }), {"qwen3", "\"no.such\""}));
 }
 
 TEST_CASE("shards are opened through their index, links included, and must agree with it", "[weights]") {
@@ -872,19 +848,19 @@ TEST_CASE("checkpoints are found in the local Hugging Face cache", "[weights]") 
     write_file(hub / repository / "refs" / "main", revision + "\n");
     return hub / repository / "snapshots" / revision;
   };
-  const Environment home("HOME", cache.path / "home"), no_xdg("XDG_CACHE_HOME", ""), no_hf("HF_HOME", ""),
+  const Variable home("HOME", cache.path / "home"), no_xdg("XDG_CACHE_HOME", ""), no_hf("HF_HOME", ""),
       no_hub("HF_HUB_CACHE", "");
   const fs::path in_home = add(cache.path / "home/.cache/huggingface/hub", "models--org--repo", "abc");
   REQUIRE(find_checkpoint("org/repo") == in_home);
   {
     const fs::path in_xdg = add(cache.path / "xdg/huggingface/hub", "models--org--repo", "def");
-    const Environment xdg("XDG_CACHE_HOME", cache.path / "xdg");
+    const Variable xdg("XDG_CACHE_HOME", cache.path / "xdg");
     REQUIRE(find_checkpoint("org/repo") == in_xdg);
     const fs::path in_hf = add(cache.path / "hf/hub", "models--org--repo", "0123");
-    const Environment hf("HF_HOME", cache.path / "hf");
+    const Variable hf("HF_HOME", cache.path / "hf");
     REQUIRE(find_checkpoint("org/repo") == in_hf);
     const fs::path in_hub = add(cache.path / "cache", "models--org--repo", "4567");
-    const Environment hub("HF_HUB_CACHE", cache.path / "cache");
+    const Variable hub("HF_HUB_CACHE", cache.path / "cache");
     REQUIRE(find_checkpoint("org/repo") == in_hub);
     REQUIRE(find_checkpoint("org/other").empty());
   }

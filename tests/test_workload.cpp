@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "tests/catch.h"
+#include "tests/fake_clock.h"
 #include "tests/golden.h"
 
 using namespace ringbench;
@@ -18,13 +19,6 @@ namespace {
 ModelConfig tiny() {
   return ModelConfig::load(std::filesystem::path(RINGBENCH_SOURCE_DIR) / "configs/models/tiny.json");
 }
-
-// Moves only when an engine takes its time.
-struct FakeClock : Clock {
-  double wall = 0, cpu = 0;
-  double wall_s() override { return wall; }
-  double cpu_s() override { return cpu; }
-};
 
 // Passes everything on, and writes down what each sequence was fed and in which pieces. A forward takes one second.
 class RecordingEngine : public Engine {
