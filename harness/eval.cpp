@@ -38,6 +38,7 @@ ExitCode run_eval(const EvalRequest&) { throw no_text_libraries("neither tokeniz
 #include "harness/records.h"
 #include "harness/run_folder.h"
 #include "harness/score.h"
+#include "harness/served_prompts.h"
 #include "harness/servers.h"
 #include "harness/words.h"
 #include "reference/random.h"
@@ -51,7 +52,6 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 constexpr int64_t kSlotsOnCpu = 8, kSlotsOnGpu = 64;  // a server's as a GPU's
-constexpr int64_t kBytesPerToken = 4;                 // of a prompt whose tokens only the server knows, about
 constexpr double kNoteEvery_s = 60;                   // where progress is not a line that is rewritten
 
 // --- What is asked ---

@@ -8,7 +8,6 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <unordered_map>
 
 #include "harness/figure.h"
 #include "harness/words.h"
@@ -20,16 +19,6 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 // --- Fields and quantities ---
-
-const Field* find_field(const std::string& name) {
-  static const std::unordered_map<std::string_view, const Field*> by_name = [] {
-    std::unordered_map<std::string_view, const Field*> map;
-    for (const Field& field : result_fields()) map[field.name] = &field;
-    return map;
-  }();
-  const auto found = by_name.find(name);
-  return found == by_name.end() ? nullptr : found->second;
-}
 
 bool is_number(const Field& field) { return field.type == "number" || field.type == "integer"; }
 

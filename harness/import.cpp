@@ -24,12 +24,6 @@ namespace fs = std::filesystem;
 
 const Strings required = {"model", "phase", "ctx", "engine", "dtype", "device"};
 
-const Field* field_named(const std::string& name) {
-  for (const Field& field : result_fields())
-    if (field.name == name) return &field;
-  return nullptr;
-}
-
 // What the program itself says of every row, so that a file cannot.
 const Strings our_own = {"schema", "run_id", "experiment", "point_id", "tag_foreign"};
 
@@ -42,7 +36,7 @@ void check_header(const CsvRow& header, const std::string& source) {
     if (std::find(our_own.begin(), our_own.end(), name) != our_own.end())
       throw UsageError(where + "is filled in by the import. Leave it out.");
     if (std::count(header.cells.begin(), header.cells.end(), name) > 1) throw UsageError(where + "is there twice.");
-    if (field_named(name) != nullptr || (name.starts_with("tag_") && name.size() > 4)) continue;
+    if (find_field(name) != nullptr || (name.starts_with("tag_") && name.size() > 4)) continue;
     const std::string near = nearest_word(name, names);
     throw UsageError(where + "is no field of the record." + (near.empty() ? "" : " Did you mean " + near + "?"),
                      "see: ringbench help schema");
@@ -109,7 +103,7 @@ class ForeignRow {
         r.tags[name.substr(4)] = cell;
         continue;
       }
-      const Field& field = *field_named(name);
+      const Field& field = *find_field(name);
       Value value = parse_cell(cell, field.type);
       if (std::holds_alternative<std::monostate>(value) || !field.set(r, std::move(value)))
         throw UsageError(source_ + ": " + name + ": '" + cell + "' is not of type " + std::string(field.type) + ".");

@@ -16,6 +16,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
+#include <unordered_map>
 
 #include "harness/environment.h"
 #include "harness/table.h"
@@ -241,6 +242,16 @@ template <class... Cases> Overloaded(Cases...) -> Overloaded<Cases...>;
 }  // namespace
 
 std::span<const Field> result_fields() { return fields; }
+
+const Field* find_field(std::string_view name) {
+  static const std::unordered_map<std::string_view, const Field*> by_name = [] {
+    std::unordered_map<std::string_view, const Field*> map;
+    for (const Field& field : result_fields()) map[field.name] = &field;
+    return map;
+  }();
+  const auto found = by_name.find(name);
+  return found == by_name.end() ? nullptr : found->second;
+}
 
 // --- json, jsonl, csv ---
 

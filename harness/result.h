@@ -147,6 +147,7 @@ struct Field {
   bool (*set)(Result&, Value&&);
 };
 std::span<const Field> result_fields();
+const Field* find_field(std::string_view name);  // null: there is none
 
 std::string to_json_line(const Result& result);  // no newline
 

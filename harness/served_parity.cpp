@@ -115,13 +115,13 @@ void append(std::vector<double>& all, const std::vector<double>& more) {
   all.insert(all.end(), more.begin(), more.end());
 }
 
-struct Verdict {
+struct ReplicaVerdict {
   bool pass = false;
   double worst = 0;  // error over budget
   std::string text;
 };
 
-Verdict judge_continuations(const std::vector<Continuation>& continuations, Engine& truth, Engine& rounded) {
+ReplicaVerdict judge_continuations(const std::vector<Continuation>& continuations, Engine& truth, Engine& rounded) {
   std::vector<double> told, true_odds, rounded_odds, behind;
   double logits_rms = 0;
   for (const Continuation& c : continuations) {
@@ -140,8 +140,8 @@ Verdict judge_continuations(const std::vector<Continuation>& continuations, Engi
   // A token that is not the likeliest one may be chosen where the two are nearer than both may be off.
   const double near = 2 * unit * (kMaxTolerance * unavoidable.max + 8 * floor);
   const auto wrong = std::count_if(behind.begin(), behind.end(), [&](double gap) { return !(gap <= near); });
-  Verdict verdict{judged.pass && wrong == 0, found.rms / judged.budget,
-                  std::to_string(told.size()) + " tokens: " + judged.text};
+  ReplicaVerdict verdict{judged.pass && wrong == 0, found.rms / judged.budget,
+                         std::to_string(told.size()) + " tokens: " + judged.text};
   if (wrong > 0) verdict.text += ", " + std::to_string(wrong) + " not the likeliest by far";
   return verdict;
 }
@@ -180,9 +180,9 @@ ServedParity check_served(const Plan& plan, const Point& point, Served& served, 
     const auto rounded = make_reference_engine(point.config, weights, truth_options(options, precision));
     result.fingerprint = weights.fingerprint();
     result.tokens = options.max_tokens;
-    std::optional<Verdict> worst;
+    std::optional<ReplicaVerdict> worst;
     for (size_t i = 0; i < continuations.size(); ++i) {
-      const Verdict verdict = judge_continuations(continuations[i], *truth, *rounded);
+      const ReplicaVerdict verdict = judge_continuations(continuations[i], *truth, *rounded);
       if (worst && std::pair(!verdict.pass, verdict.worst) <= std::pair(!worst->pass, worst->worst)) continue;
       worst = verdict;
       result.text = (continuations.size() > 1 ? served.replicas()[i]->url().text() + ": " : "") + verdict.text;

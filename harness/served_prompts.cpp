@@ -17,8 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kBytesPerToken = 4;  // of English, about
-constexpr uint64_t kAttempts = 16;    // to find a text of so many tokens
+constexpr uint64_t kAttempts = 16;  // to find a text of so many tokens
 
 // Single tokens of most vocabularies.
 constexpr std::array<const char*, 32> kWords = {" the",  " of",    " and", " to",  " in",   " is",   " that", " for",
@@ -58,7 +57,7 @@ ServedPrompts::ServedPrompts(const Plan& plan, const Point& point, bool token_id
   if (plan.prompt_file.empty()) return;
   text_ = read_text(plan.prompt_file);
   if (encode_) tokens_ = encode_(text_);
-  const auto there = static_cast<int64_t>(encode_ ? tokens_.size() : text_.size() / kBytesPerToken);
+  const auto there = static_cast<int64_t>(encode_ ? tokens_.size() : text_.size() / size_t{kBytesPerToken});
   if (there < point.ctx)
     throw UsageError("--prompt-file: '" + plan.prompt_file + "' has " + (encode_ ? "" : "about ") +
                      std::to_string(there) + " tokens, fewer than --ctx " + std::to_string(point.ctx) + ".");
@@ -85,7 +84,7 @@ void ServedPrompts::put_tokens(CompletionRequest& request, std::span<const int32
 }
 
 void ServedPrompts::put_bytes(CompletionRequest& request, uint64_t key, int64_t tokens) const {
-  const auto bytes = static_cast<size_t>(tokens) * kBytesPerToken;
+  const auto bytes = static_cast<size_t>(tokens * kBytesPerToken);
   size_t begin = somewhere(key, text_.size(), bytes), end = begin + bytes;
   while (begin < end && continues_character(text_[begin])) ++begin;
   while (end < text_.size() && continues_character(text_[end])) ++end;

@@ -13,6 +13,8 @@
 
 namespace ringbench {
 
+inline constexpr int64_t kBytesPerToken = 4;  // of English, about
+
 class ServedPrompts {
  public:
   // What `seed` makes is of this point alone: a longer prompt does not begin with a shorter one. `token_ids`: whether
