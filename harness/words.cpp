@@ -18,7 +18,7 @@ namespace {
 constexpr int64_t max_tokens = int64_t{1} << 40;  // products with a few more factors still fit 64 bits
 constexpr size_t max_values = 10000;              // of one range: more is a typing error
 
-std::string quoted(std::string_view text) { return "'" + std::string(text) + "'"; }
+std::string in_quotes(std::string_view text) { return "'" + std::string(text) + "'"; }
 
 // What kinds of number a flag takes, and how its messages describe them.
 struct NumberKind {
@@ -29,7 +29,7 @@ constexpr NumberKind token_count = {true, "a token count", "Use 393216, 384k (=3
 constexpr NumberKind plain_count = {false, "a count", "Use 4, a list like 1,4,16 or a range like 1..64*2."};
 
 [[noreturn]] void refuse(std::string_view text, std::string_view flag, const NumberKind& kind) {
-  throw UsageError(std::string(flag) + ": " + quoted(text) + " is not " + std::string(kind.what) + ". " +
+  throw UsageError(std::string(flag) + ": " + in_quotes(text) + " is not " + std::string(kind.what) + ". " +
                    std::string(kind.advice));
 }
 
@@ -87,24 +87,24 @@ std::vector<int64_t> parse_range(std::string_view text, std::string_view flag, c
   const std::string_view tail = text.substr(dots + 2);
   const size_t sign = tail.find_first_of("*+");
   if (sign == std::string_view::npos)
-    throw UsageError(std::string(flag) + ": the range " + quoted(text) + " has no step. Write " + std::string(text) +
+    throw UsageError(std::string(flag) + ": the range " + in_quotes(text) + " has no step. Write " + std::string(text) +
                      "*2 or " + std::string(text) + "+" + std::string(tail) + ".");
   const int64_t low = parse_number(text.substr(0, dots), flag, kind, minimum);
   const int64_t high = parse_number(tail.substr(0, sign), flag, kind, minimum);
   const bool geometric = tail[sign] == '*';
   const int64_t step = parse_number(tail.substr(sign + 1), flag, kind, 0);
-  if (high < low) throw UsageError(std::string(flag) + ": the range " + quoted(text) + " ends before it starts.");
+  if (high < low) throw UsageError(std::string(flag) + ": the range " + in_quotes(text) + " ends before it starts.");
   if (geometric && low == 0)
-    throw UsageError(std::string(flag) + ": the range " + quoted(text) + " cannot start at 0: 0 times " +
+    throw UsageError(std::string(flag) + ": the range " + in_quotes(text) + " cannot start at 0: 0 times " +
                      std::to_string(step) + " is 0.");
   if (step < (geometric ? 2 : 1))
-    throw UsageError(std::string(flag) + ": the range " + quoted(text) +
+    throw UsageError(std::string(flag) + ": the range " + in_quotes(text) +
                      " never reaches its end: the step must be at least " + (geometric ? "2." : "1."));
   std::vector<int64_t> values;
   for (int64_t v = low; v < high; v = geometric ? v * step : v + step) {
     values.push_back(v);
     if (values.size() > max_values)
-      throw UsageError(std::string(flag) + ": the range " + quoted(text) + " has more than " +
+      throw UsageError(std::string(flag) + ": the range " + in_quotes(text) + " has more than " +
                        std::to_string(max_values) + " values.");
     if (geometric && v > high / step) break;  // the next value would pass the end, or overflow
   }
@@ -157,7 +157,7 @@ std::vector<std::string> split_list(const std::vector<std::string>& texts, std::
     for (size_t start = 0; start <= text.size();) {
       const size_t comma = std::min(text.find(',', start), text.size());
       if (comma == start)
-        throw UsageError(std::string(flag) + ": " + quoted(text) +
+        throw UsageError(std::string(flag) + ": " + in_quotes(text) +
                          (text.empty() ? " is empty." : " has an empty element."));
       words.push_back(text.substr(start, comma - start));
       start = comma + 1;
@@ -178,7 +178,7 @@ double parse_duration_s(std::string_view text, std::string_view flag) {
   }
   const double value = parse_real(number) * unit;
   if (!(value > 0) || !std::isfinite(value))
-    throw UsageError(std::string(flag) + ": " + quoted(text) + " is not a duration. Use 90s, 10m or 2h.");
+    throw UsageError(std::string(flag) + ": " + in_quotes(text) + " is not a duration. Use 90s, 10m or 2h.");
   return value;
 }
 
@@ -187,14 +187,15 @@ double parse_percent(std::string_view text, std::string_view flag) {
   if (number.ends_with('%')) number.remove_suffix(1);
   const double value = parse_real(number);
   if (!(value > 0 && value < 100))
-    throw UsageError(std::string(flag) + ": " + quoted(text) + " is not a percentage between 0 and 100. Use 2 or 0.5.");
+    throw UsageError(std::string(flag) + ": " + in_quotes(text) +
+                     " is not a percentage between 0 and 100. Use 2 or 0.5.");
   return value;
 }
 
 double parse_decimal(std::string_view text, std::string_view flag) {
   const double value = parse_real(text);
   if (!std::isfinite(value))
-    throw UsageError(std::string(flag) + ": " + quoted(text) + " is not a number. Use 0.6 or 1.");
+    throw UsageError(std::string(flag) + ": " + in_quotes(text) + " is not a number. Use 0.6 or 1.");
   return value;
 }
 
@@ -269,7 +270,7 @@ class ConditionParser {
   void skip_spaces() { at_ = std::min(text_.find_first_not_of(' ', at_), text_.size()); }
 
   [[noreturn]] void refuse() const {
-    throw UsageError("--where: " + quoted(text_) + " is not a condition. Write one like 'ctx*batch<=4M'.");
+    throw UsageError("--where: " + in_quotes(text_) + " is not a condition. Write one like 'ctx*batch<=4M'.");
   }
 
   std::string_view text_;
@@ -348,7 +349,7 @@ int64_t parse_bytes(std::string_view text, std::string_view flag) {
       const double value = parse_real(text.substr(0, text.size() - name.size())) * bytes;
       if (value >= 1 && value < 0x1p62) return static_cast<int64_t>(value);
     }
-  throw UsageError(std::string(flag) + ": " + quoted(text) +
+  throw UsageError(std::string(flag) + ": " + in_quotes(text) +
                    " is not a size. Use 80GB (= 80e9) or 75GiB (= 75 * 2^30).");
 }
 
