@@ -9,8 +9,7 @@
 namespace ringbench {
 namespace {
 
-constexpr int64_t kOpenStreams =
-    64;  // that the client's overhead is found for where it is not known how many there are
+constexpr int64_t kOpenStreams = 64;  // with which the client's overhead is found for an open load
 
 class ServedMeasurement : public Measurement {
  public:
