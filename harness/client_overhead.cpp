@@ -122,7 +122,7 @@ class EchoServer {
 // Each stream once, all begun together.
 std::vector<LoadedReply> replies_of_echo(int streams, int64_t tokens, std::chrono::milliseconds pace) {
   const EchoServer server(streams, tokens, pace);
-  std::vector<std::unique_ptr<ServerEndpoint> > replicas;
+  std::vector<std::unique_ptr<ServerEndpoint>> replicas;
   replicas.push_back(std::make_unique<ServerEndpoint>(parse_endpoint_urls(server.engine()).front(), EndpointOptions()));
   replicas.front()->connect();
   CompletionRequest request;

@@ -374,12 +374,12 @@ class Eval {
   // Those of one checkpoint: kept in a file where there is a run folder.
   struct Samples {
     std::unique_ptr<LineFile> file;
-    std::string lines;                                 // all of them
-    std::set<std::pair<std::string, int64_t> > there;  // question and sample
-    int64_t tokens = 0;                                // in all answers
-    int64_t tokens_made = 0;                           // by this process
-    double begin_s = 0, told_s = 0;                    // when it began, and said something last
-    double seconds = 0;                                // that it took
+    std::string lines;                                // all of them
+    std::set<std::pair<std::string, int64_t>> there;  // question and sample
+    int64_t tokens = 0;                               // in all answers
+    int64_t tokens_made = 0;                          // by this process
+    double begin_s = 0, told_s = 0;                   // when it began, and said something last
+    double seconds = 0;                               // that it took
     std::map<std::string, int64_t> verdicts;
   };
 

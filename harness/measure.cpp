@@ -49,6 +49,10 @@ std::vector<size_t> find_outliers(std::span<const double> samples, double median
 
 }  // namespace
 
+double mean(std::span<const double> samples) {
+  return std::accumulate(samples.begin(), samples.end(), 0.0) / static_cast<double>(samples.size());
+}
+
 double quantile(std::vector<double> samples, double q) {
   if (samples.empty()) throw std::invalid_argument("quantile: no samples");
   std::sort(samples.begin(), samples.end());

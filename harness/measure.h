@@ -34,6 +34,8 @@ struct Summary {
 // Throws std::invalid_argument if there is no sample or one is not finite.
 Summary summarize(std::span<const double> samples);
 
+double mean(std::span<const double> samples);  // of one or more
+
 // Linear interpolation between order statistics; 0 <= q <= 1.
 double quantile(std::vector<double> samples, double q);
 inline double median(std::vector<double> samples) { return quantile(std::move(samples), 0.5); }

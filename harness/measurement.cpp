@@ -11,7 +11,6 @@ namespace ringbench {
 namespace {
 
 double sum(std::span<const double> numbers) { return std::accumulate(numbers.begin(), numbers.end(), 0.0); }
-double mean(std::span<const double> numbers) { return sum(numbers) / static_cast<double>(numbers.size()); }
 
 std::function<void(int64_t)> percent_of(const MeasuringRun& run, int64_t tokens, const std::string& what) {
   return [&run, tokens, what](int64_t done) { run.step(what + "  " + std::to_string(done * 100 / tokens) + " %"); };

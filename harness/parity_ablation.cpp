@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstdio>
 #include <fstream>
-#include <numeric>
 #include <sstream>
 
 #include "harness/gnuplot.h"
@@ -94,9 +93,7 @@ bool has_meaning(const RoundingPoint& point, const ModelConfig& config) {
   return true;
 }
 
-double mean_of(const std::vector<double>& values) {
-  return values.empty() ? 0 : std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-}
+double mean_of(const std::vector<double>& values) { return values.empty() ? 0 : mean(values); }
 
 std::string csv(const std::vector<Ablation>& rows) {
   std::ostringstream out;

@@ -21,10 +21,6 @@ template <class Field> std::vector<double> values_of(std::span<const ServedReque
   return values;
 }
 
-double mean(const std::vector<double>& values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-}
-
 std::optional<double> tpot_of(const ServedRequest& request) { return request.tpot_s; }
 std::optional<double> ttfr_of(const ServedRequest& request) { return request.ttfr_s; }
 
