@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -81,8 +82,6 @@ void limit(int what, int64_t most) {
 
 // Between fork and exec: only what is allowed there, for other threads may hold locks.
 [[noreturn]] void become(char* const* argv, int in, int out, int err, const SandboxLimits& limits) {
-  setpgid(0, 0);
-  signal(SIGINT, SIG_IGN);  // Ctrl-C is for us
   // To root the limit on processes does not apply, whatever namespace it is in.
   if (geteuid() == 0 && (setgroups(0, nullptr) != 0 || setgid(kNobody) != 0 || setuid(kNobody) != 0)) _exit(127);
   limit(RLIMIT_AS, limits.memory_bytes);
@@ -94,6 +93,26 @@ void limit(int what, int64_t most) {
   if (dup2(in, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 && dup2(err, STDERR_FILENO) >= 0)
     execvp(argv[0], argv);
   _exit(127);
+}
+
+// Between fork and exec too: runs bubblewrap, and ends as it does when all that it leaves is gone. It leaves its first
+// process to whoever inherits orphans; some such take seconds to look, and so long it counts among its user's
+// processes.
+[[noreturn]] void keep(char* const* argv, int in, int out, int err, const SandboxLimits& limits) {
+  setpgid(0, 0);
+  signal(SIGINT, SIG_IGN);  // Ctrl-C is for us
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
+  const pid_t bubblewrap = fork();
+  if (bubblewrap < 0) _exit(127);
+  if (bubblewrap == 0) become(argv, in, out, err, limits);
+  close_range(3, ~0U, 0);  // the ends of pipes: they close with the program
+  int code = 127;
+  for (int status = 0;;) {
+    const pid_t ended = waitpid(-1, &status, 0);
+    if (ended == bubblewrap) code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    if (ended < 0 && errno != EINTR) _exit(code);
+  }
 }
 
 // Feeds and reads the child until both its outputs end, or a limit ends it.
@@ -199,7 +218,7 @@ SandboxResult run_sandboxed(const std::vector<std::string>& program, const std::
   signal(SIGPIPE, SIG_IGN);  // of a program that does not read its input
   const pid_t child = fork();
   if (child < 0) throw failed("fork");
-  if (child == 0) become(argv.data(), in.read_end(), out.write_end(), err.write_end(), limits);
+  if (child == 0) keep(argv.data(), in.read_end(), out.write_end(), err.write_end(), limits);
   setpgid(child, child);  // whoever of us is first
   in.close_read(), out.close_write(), err.close_write();
   return Conversation(child, input, in, out, err, limits).run();

@@ -154,6 +154,15 @@ TEST_CASE("what a program leaves behind ends with it, and two of them do not mee
   CHECK(next.out.empty());
 }
 
+TEST_CASE("programs that have ended count no more against those that follow", "[code]") {
+  for (int64_t i = 0; i < 2 * SandboxLimits().processes; ++i) {
+    const SandboxResult r = run_sandboxed({"true"}, "", {});
+    INFO(i << ": " << r.err);
+    REQUIRE(r.end == SandboxResult::End::exited);
+    REQUIRE(r.code == 0);
+  }
+}
+
 TEST_CASE("code is graded only where it may be run; programs have no majority", "[code]") {
   const Folder folder;
   Json s1 = {{"question_id", "s1"},          {"question_content", "Add two integers."},
